@@ -1,0 +1,54 @@
+# What every target of ours is built with, and the few shapes of target that we have.
+
+add_library(virtufin_options INTERFACE)
+target_compile_options(virtufin_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor
+                                                  -Werror=return-type -Werror=unused-result)
+target_compile_definitions(virtufin_options INTERFACE BOOST_ASIO_NO_DEPRECATED
+                                                      BOOST_BIND_GLOBAL_PLACEHOLDERS)
+if(VIRTUFIN_SANITIZE)
+  # The whole tree, generated code included: a sanitizer that sees half of it cries wolf.
+  add_compile_options(-fsanitize=${VIRTUFIN_SANITIZE} -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${VIRTUFIN_SANITIZE})
+endif()
+
+# virtufin_library(name SOURCES … LINKS …): one room. LINKS states the edges of src/README.md.
+function(virtufin_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINKS" ${ARGN})
+  add_library(${name} STATIC ${ARG_SOURCES})
+  target_include_directories(${name} PUBLIC ${PROJECT_SOURCE_DIR}/src)
+  target_link_libraries(${name} PUBLIC ${ARG_LINKS} PRIVATE virtufin_options)
+endfunction()
+
+# virtufin_test(name SOURCES … LINKS … [GRPC]): one Catch2 program, registered with ctest. GRPC: it
+# links gRPC, which Debian does not build for the thread sanitizer, so that preset leaves it out.
+function(virtufin_test name)
+  cmake_parse_arguments(ARG "GRPC" "TIMEOUT" "SOURCES;LINKS" ${ARGN})
+  if(ARG_GRPC AND VIRTUFIN_SANITIZE STREQUAL "thread")
+    return()
+  endif()
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 120)
+  endif()
+  add_executable(${name} ${ARG_SOURCES})
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/tests)
+  target_link_libraries(${name} PRIVATE ${ARG_LINKS} virtufin_test_main virtufin_options)
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} SKIP_RETURN_CODE 77)
+endfunction()
+
+# virtufin_fuzz(name SOURCES … LINKS …): one libFuzzer target, run for ten seconds by ctest.
+function(virtufin_fuzz name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINKS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE ${ARG_LINKS} virtufin_options)
+  target_compile_options(${name} PRIVATE -fsanitize=fuzzer)
+  target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+  set(corpus ${PROJECT_SOURCE_DIR}/tests/fuzz/corpus/${name})
+  file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/corpus/${name})
+  if(NOT EXISTS ${corpus})
+    set(corpus "")
+  endif()
+  add_test(NAME ${name} COMMAND ${name} -max_total_time=10 -rss_limit_mb=2048 -timeout=5
+                                ${CMAKE_BINARY_DIR}/corpus/${name} ${corpus})
+  set_tests_properties(${name} PROPERTIES TIMEOUT 120)
+endfunction()
