@@ -1,0 +1,57 @@
+# Every target does the set-up first: what is missing is installed, then built.
+BUILD := cmake --build --preset
+ARGS ?=
+
+.PHONY: help setup build run test asan tsan fuzz soak bench format lint clean
+
+help:
+	@echo "make run     install what is missing, build, run the demo (ARGS=\"--seconds 10\")"
+	@echo "make test    install what is missing, build, run all tests and each fuzz target for ten seconds"
+	@echo "make build   the release binary at build/release/virtufin"
+	@echo "make asan tsan   the tests under the sanitizers"
+	@echo "make soak    50,000 frames a second for a minute"
+	@echo "make bench   every benchmark beside its floor, also in build/bench.json"
+	@echo "make format lint   clang-format in place; clang-format and clang-tidy as CI runs them"
+
+setup:
+	@sh tools/setup.sh
+
+# A preset is configured once; CMake re-runs itself when its files change.
+build/%/build.ninja: CMakePresets.json | setup
+	cmake --preset $*
+
+build: build/release/build.ninja | setup
+	$(BUILD) release
+
+run: build
+	@build/release/virtufin demo $(ARGS)
+
+test: build/dev/build.ninja build/fuzz/build.ninja | setup
+	$(BUILD) dev
+	$(BUILD) fuzz
+	ctest --test-dir build/dev --output-on-failure --no-tests=error
+	ctest --test-dir build/fuzz --output-on-failure --no-tests=error -j 2
+
+asan tsan: %: build/%/build.ninja | setup
+	$(BUILD) $@
+	ctest --test-dir build/$@ --output-on-failure --no-tests=error
+
+fuzz: build/fuzz/build.ninja | setup
+	$(BUILD) fuzz
+	ctest --test-dir build/fuzz --output-on-failure --no-tests=error -j 2
+
+soak: build
+	tests/e2e/soak.py build/release/virtufin
+
+bench: build/bench/build.ninja | setup
+	$(BUILD) bench
+	bench/run.py build/bench --json build/bench.json $(ARGS)
+
+format: setup
+	git ls-files '*.h' '*.cpp' | xargs clang-format -i
+
+lint: build/dev/build.ninja | setup
+	tools/lint.sh
+
+clean:
+	rm -rf build
