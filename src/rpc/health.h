@@ -3,6 +3,7 @@
 #include <absl/functional/any_invocable.h>
 
 #include <atomic>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -11,7 +12,8 @@
 
 namespace virtufin::rpc {
 
-/// What readiness is made of, for `/health` and `grpc.health.v1`. Ready: serving, and every entry OK.
+/// What readiness is made of, for `/health` and `grpc.health.v1`. Ready: serving, and every entry
+/// OK.
 ///
 /// Threads: any.
 class Health {
@@ -28,7 +30,7 @@ class Health {
 
  private:
   mutable std::mutex mutex_;
-  std::vector<Probe> probes_;
+  std::vector<std::shared_ptr<const Probe>> probes_;
   std::atomic<bool> serving_{false};
 };
 

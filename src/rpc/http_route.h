@@ -17,10 +17,10 @@
 namespace virtufin::rpc {
 
 struct HttpRequest {
-  std::string verb;   ///< GET, POST, …
-  std::string path;   ///< as sent, without the query
-  std::vector<std::pair<std::string, std::string>> query;    ///< decoded, in order
-  std::vector<std::pair<std::string, std::string>> headers;  ///< as sent
+  std::string verb;                                           ///< GET, POST, …
+  std::string path;                                           ///< as sent, without the query
+  std::vector<std::pair<std::string, std::string>> query;     ///< decoded, in order
+  std::vector<std::pair<std::string, std::string>> headers;   ///< as sent
   std::vector<std::pair<std::string, std::string>> captures;  ///< of the path template, decoded
   std::string body;
 
@@ -49,7 +49,8 @@ class HttpStream {
   virtual void finish() = 0;
 };
 
-/// One request and the duty to answer it once, from any thread. One that dies unanswered answers 500.
+/// One request and the duty to answer it once, from any thread. One that dies unanswered answers
+/// 500.
 class HttpExchange {
  public:
   virtual ~HttpExchange() = default;

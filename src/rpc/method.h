@@ -5,8 +5,11 @@
 #include <google/protobuf/descriptor.h>
 #include <google/protobuf/message.h>
 
+#include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -66,26 +69,58 @@ using MethodPtr = std::shared_ptr<const Method>;
 /// and go. Bidirectional rows come with the gateway's proxy.
 ///
 /// Read by the gRPC and HTTP servers, gRPC-Web, Invoke, `gateway_call`, reflection, API docs.
-/// Threads: find() and list() from any thread without locking; changes are rare.
+/// Threads: find(), list() and version() from any thread without locking; changes are rare and wait
+/// for each other and for the readers of a moment.
 class MethodTable {
  public:
+  MethodTable();
+  ~MethodTable();
+  MethodTable(const MethodTable&) = delete;
+  MethodTable& operator=(const MethodTable&) = delete;
+
   /// Adds a method of a local service; `Request` and `Reply` are its generated messages. Handlers
-  /// run on several threads at once, reply once, now or later, and must not block. The request
-  /// lives until the reply was given or the stream finished.
+  /// run on several threads at once, reply once, now or later, and must not block or throw. The
+  /// request lives until the reply was given or the stream let go. Throws std::logic_error if the
+  /// protos know no such method or it has other messages: a mistake in our own source.
   template <class Request, class Reply>
   void unary(std::string_view full_name,
              absl::AnyInvocable<void(CallPtr, const Request&, ReplyTo<Reply>) const> handler);
   template <class Request>
-  void server_stream(std::string_view full_name,
-                     absl::AnyInvocable<void(CallPtr, const Request&,
-                                             std::shared_ptr<ServerStream>) const> handler);
+  void server_stream(
+      std::string_view full_name,
+      absl::AnyInvocable<void(CallPtr, const Request&, std::shared_ptr<ServerStream>) const>
+          handler);
+  /// Takes the place of a row of the same full name.
   void add(MethodPtr method);
   void remove(std::string_view full_name);
 
-  /// NOT_FOUND names the nearest methods; a bare name that two services have is INVALID_ARGUMENT
-  /// with both.
+  /// By `package.Service/Method`, `Service/Method` or `Method`. NOT_FOUND names the nearest
+  /// methods; a shorter name that two services have is INVALID_ARGUMENT with both.
   absl::StatusOr<MethodPtr> find(std::string_view name) const;
-  std::vector<MethodPtr> list() const;
+  /// Exactly that full name, or nothing: what a call on the wire names.
+  MethodPtr find_exact(std::string_view full_name) const;
+  std::vector<MethodPtr> list() const;  ///< by full name
+  /// Another number after every change, so that what was derived from list() is known to be stale.
+  std::uint64_t version() const { return version_.load(std::memory_order_acquire); }
+
+ private:
+  struct Snapshot;
+  class Reading;
+  template <class Change>
+  void change(Change&& change);
+
+  std::mutex changes_;
+  std::atomic<const Snapshot*> current_;
+  // Readers count themselves in on one of two counters; a change swaps the snapshot, turns new
+  // readers to the other counter and waits until the old one is at zero.
+  mutable std::atomic<std::uint32_t> epoch_{0};
+  struct alignas(64) Readers {
+    std::atomic<std::uint32_t> count{0};
+  };
+  mutable Readers readers_[2];
+  std::atomic<std::uint64_t> version_{1};
 };
 
 }  // namespace virtufin::rpc
+
+#include "rpc/local_method.h"  // the templates
