@@ -10,6 +10,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace virtufin {
@@ -32,7 +34,13 @@ class Config {
   /// `path` empty: no file. NOT_FOUND for a file that is not there, INVALID_ARGUMENT with line and
   /// column for one that does not parse.
   static absl::StatusOr<Config> load(const std::string& path, Environment environment);
+  /// The same for the text of a file; `name` is what complaints call it.
+  static absl::StatusOr<Config> parse(std::string_view toml, const std::string& name,
+                                      Environment environment);
   static Environment process_environment();
+
+  struct Impl;  // both in config_impl.h
+  struct Table;
 
   Config(Config&&) noexcept;
   Config& operator=(Config&&) noexcept;
@@ -44,18 +52,18 @@ class Config {
   /// All complaints of what was read, one a line; OK if there are none. Call when all sections are.
   absl::Status finish() const;
 
-  /// What is in force, as TOML that would read the same, with each key's documentation and where its
-  /// value is from; secrets as `"***"`.
+  /// What is in force, as TOML that would read the same, with each key's documentation and where
+  /// its value is from; secrets as `"***"`.
   std::string effective() const;
 
  private:
   friend class ConfigSection;
-  struct Impl;
   explicit Config(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
 
-/// Reads the keys of one table. `out` holds the default before, the value in force after.
+/// Reads the keys of one table. `out` holds the default before, the value in force after; what was
+/// refused leaves it at the default. Valid as long as the Config that it is of.
 class ConfigSection {
  public:
   struct Range {
@@ -74,16 +82,24 @@ class ConfigSection {
   void value(std::string_view key, std::vector<std::string>& out, std::string_view doc);
   /// A table of strings; not settable by the environment.
   void value(std::string_view key, std::map<std::string, std::string>& out, std::string_view doc);
-  /// Like value(), never printed.
+  /// Like value(), never printed. `<key>_file` is declared beside it: the path of a file with the
+  /// value, its last newline not counted.
   void secret(std::string_view key, std::string& out, std::string_view doc);
+  /// A table of secrets, never printed but for their names. In the environment one name each, in
+  /// lower case: `VIRTUFIN_<SECTION>__<KEY>__<NAME>`.
   void secrets(std::string_view key, std::map<std::string, std::string>& out, std::string_view doc);
 
   /// Any integer type, within `range` and the type's own.
   template <class Integer>
-    requires(std::is_integral_v<Integer> && !std::is_same_v<Integer, bool> &&
-             !std::is_same_v<Integer, std::int64_t>)
-  void value(std::string_view key, Integer& out, std::string_view doc, Range range) {
-    std::int64_t wide = static_cast<std::int64_t>(out);
+  requires(std::is_integral_v<Integer> && !std::is_same_v<Integer, bool> &&
+           !std::is_same_v<Integer, std::int64_t>) void value(std::string_view key, Integer& out,
+                                                              std::string_view doc, Range range) {
+    using Limits = std::numeric_limits<Integer>;
+    if (std::cmp_less(range.min, Limits::min())) range.min = Limits::min();
+    if (std::cmp_greater(range.max, Limits::max())) {
+      range.max = static_cast<std::int64_t>(Limits::max());
+    }
+    auto wide = static_cast<std::int64_t>(out);
     value(key, wide, doc, range);
     out = static_cast<Integer>(wide);
   }
@@ -104,9 +120,9 @@ class ConfigSection {
 
  private:
   friend class Config;
-  ConfigSection(Config::Impl* impl, std::string path) : impl_(impl), path_(std::move(path)) {}
+  ConfigSection(Config::Impl& impl, Config::Table& table) : impl_(&impl), table_(&table) {}
   Config::Impl* impl_;
-  std::string path_;
+  Config::Table* table_;
 };
 
 }  // namespace virtufin

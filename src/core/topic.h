@@ -41,7 +41,7 @@ std::string dead(std::string_view topic);
 bool is_dead(std::string_view topic);
 
 /// The same topic at another address: `act.*` or `hyp.*` to the given selector (empty: `act`),
-/// `sc.<x>.*` to the given scenario. What is neither stays as it is.
+/// `sc.<x>.*` to the given scenario (empty: its own). What is neither stays as it is.
 std::string rewrite(std::string_view topic, std::string_view selector, std::string_view scenario);
 
 /// A subscription pattern: a topic, or a prefix that ends in `.*`. INVALID_ARGUMENT for a `*`
