@@ -43,6 +43,9 @@ struct EventFields {
   std::optional<std::span<const std::uint8_t>> data;
   DataKind data_kind = DataKind::kByContentType;
   std::span<const Extension> extensions;
+  /// Extensions may have the names of worker config keys (1 to 128 printable ASCII characters), not
+  /// only those of CloudEvents. For copies of events that a worker has been given.
+  bool config_names = false;
 };
 
 inline std::span<const std::uint8_t> as_bytes(std::string_view text) {

@@ -1,39 +1,33 @@
 #include "core/time.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 namespace virtufin {
 namespace {
 
-// Days from civil and back: Howard Hinnant's algorithms, as std::chrono uses them.
-using std::chrono::days;
-using std::chrono::sys_days;
+constexpr std::int64_t kNanosPerSecond = 1'000'000'000;
+constexpr std::int64_t kSecondsPerDay = 86'400;
+constexpr std::int64_t kNanosPerDay = kSecondsPerDay * kNanosPerSecond;
+constexpr std::int64_t kFirstYear = -62'167'219'200;  // 0000-01-01T00:00:00Z
+constexpr std::int64_t kLastYear = 253'402'300'799;   // 9999-12-31T23:59:59Z
 
-void put2(char* out, unsigned value) {
-  out[0] = static_cast<char>('0' + value / 10);
-  out[1] = static_cast<char>('0' + value % 10);
-}
-
-std::optional<int> digits(std::string_view text, std::size_t at, std::size_t count) {
-  if (at + count > text.size()) return {};
-  int value = 0;
-  for (std::size_t i = at; i < at + count; ++i) {
-    if (text[i] < '0' || text[i] > '9') return {};
-    value = value * 10 + (text[i] - '0');
+// "00" to "99", side by side: two digits are one copy.
+constexpr auto kPairs = [] {
+  std::array<char, 200> pairs{};
+  for (std::size_t i = 0; i < 100; ++i) {
+    pairs[2 * i] = static_cast<char>('0' + i / 10);
+    pairs[2 * i + 1] = static_cast<char>('0' + i % 10);
   }
-  return value;
-}
+  return pairs;
+}();
 
-}  // namespace
+void put2(char* out, unsigned value) { std::memcpy(out, &kPairs[2 * value], 2); }
 
-void format_time(TimePoint time, char* out) {
+void put(std::int64_t day, std::uint32_t second, std::uint32_t nanos, char* out) {
   using namespace std::chrono;
-  static const TimePoint kFirst = sys_days(year(0) / 1 / 1);
-  time = std::max(time, std::max(kFirst, TimePoint::min()));
-  const auto day = floor<days>(time);
-  const year_month_day date(day);
-  auto rest = static_cast<std::uint64_t>((time - day).count());
+  const year_month_day date{sys_days(days(day))};
   const auto year_number = static_cast<unsigned>(static_cast<int>(date.year()));
   put2(out, year_number / 100);
   put2(out + 2, year_number % 100);
@@ -42,19 +36,50 @@ void format_time(TimePoint time, char* out) {
   out[7] = '-';
   put2(out + 8, static_cast<unsigned>(date.day()));
   out[10] = 'T';
-  const auto seconds = static_cast<unsigned>(rest / 1'000'000'000);
-  auto nanos = static_cast<unsigned>(rest % 1'000'000'000);
-  put2(out + 11, seconds / 3600);
+  put2(out + 11, second / 3600);
   out[13] = ':';
-  put2(out + 14, seconds / 60 % 60);
+  put2(out + 14, second / 60 % 60);
   out[16] = ':';
-  put2(out + 17, seconds % 60);
+  put2(out + 17, second % 60);
   out[19] = '.';
-  for (int i = 28; i >= 20; --i) {
-    out[i] = static_cast<char>('0' + nanos % 10);
-    nanos /= 10;
-  }
+  const std::uint32_t high = nanos / 10'000, low = nanos % 10'000;
+  out[20] = static_cast<char>('0' + high / 10'000);
+  put2(out + 21, high / 100 % 100);
+  put2(out + 23, high % 100);
+  put2(out + 25, low / 100);
+  put2(out + 27, low % 100);
   out[29] = 'Z';
+}
+
+/// Digits at fixed places; a character that is none is remembered, not reported at once.
+class Digits {
+ public:
+  explicit Digits(const char* text) : text_(text) {}
+
+  unsigned two(std::size_t at) {
+    const unsigned tens = static_cast<unsigned char>(text_[at]) - unsigned{'0'};
+    const unsigned ones = static_cast<unsigned char>(text_[at + 1]) - unsigned{'0'};
+    bad_ |= tens > 9 || ones > 9;
+    return tens * 10 + ones;
+  }
+  bool bad() const { return bad_; }
+
+ private:
+  const char* text_;
+  bool bad_ = false;
+};
+
+}  // namespace
+
+void format_time(TimePoint time, char* out) {
+  const std::int64_t total = time.time_since_epoch().count();
+  std::int64_t day = total / kNanosPerDay, rest = total % kNanosPerDay;
+  if (rest < 0) {
+    rest += kNanosPerDay;
+    --day;
+  }
+  put(day, static_cast<std::uint32_t>(rest / kNanosPerSecond),
+      static_cast<std::uint32_t>(rest % kNanosPerSecond), out);
 }
 
 std::string format_time(TimePoint time) {
@@ -63,48 +88,65 @@ std::string format_time(TimePoint time) {
   return text;
 }
 
-std::optional<TimePoint> parse_time(std::string_view text) {
+std::string format_unix_time(UnixTime time) {
+  std::string text(kTimeWidth, '\0');
+  const std::int64_t seconds = std::clamp(time.seconds, kFirstYear, kLastYear);
+  // From year 0 on, so that the division rounds down.
+  const std::int64_t since = seconds - kFirstYear;
+  put(since / kSecondsPerDay + kFirstYear / kSecondsPerDay,
+      static_cast<std::uint32_t>(since % kSecondsPerDay), time.nanos, text.data());
+  return text;
+}
+
+std::optional<UnixTime> parse_unix_time(std::string_view text) {
   using namespace std::chrono;
-  const auto y = digits(text, 0, 4), mo = digits(text, 5, 2), d = digits(text, 8, 2);
-  const auto h = digits(text, 11, 2), mi = digits(text, 14, 2), s = digits(text, 17, 2);
-  if (!y || !mo || !d || !h || !mi || !s) return {};
+  constexpr std::size_t kShortest = 20;  // 2026-01-31T12:34:56Z
+  if (text.size() < kShortest) return {};
+  Digits digits(text.data());
+  const unsigned y = digits.two(0) * 100 + digits.two(2), mo = digits.two(5), d = digits.two(8);
+  const unsigned h = digits.two(11), mi = digits.two(14), s = digits.two(17);
+  if (digits.bad()) return {};
   if (text[4] != '-' || text[7] != '-' || text[13] != ':' || text[16] != ':') return {};
   if (text[10] != 'T' && text[10] != 't' && text[10] != ' ') return {};
-  const year_month_day date(year(*y), month(static_cast<unsigned>(*mo)),
-                            day(static_cast<unsigned>(*d)));
+  const year_month_day date(year(static_cast<int>(y)), month(mo), day(d));
   // A leap second (60) is read as the second after it.
-  if (!date.ok() || *h > 23 || *mi > 59 || *s > 60) return {};
+  if (!date.ok() || h > 23 || mi > 59 || s > 60) return {};
 
   std::size_t at = 19;
-  std::int64_t nanos = 0;
-  if (at < text.size() && text[at] == '.') {
-    std::int64_t scale = 100'000'000;
+  std::uint32_t nanos = 0;
+  if (text[at] == '.') {
+    std::uint32_t scale = 100'000'000;
     const std::size_t first = ++at;
     for (; at < text.size() && text[at] >= '0' && text[at] <= '9'; ++at) {
-      nanos += scale * (text[at] - '0');
+      nanos += scale * static_cast<std::uint32_t>(text[at] - '0');
       scale /= 10;
     }
-    if (at == first) return {};
+    if (at == first || at == text.size()) return {};
   }
-  if (at >= text.size()) return {};
-  minutes offset{0};
+  std::int64_t offset_minutes = 0;
   if (text[at] == 'Z' || text[at] == 'z') {
     if (at + 1 != text.size()) return {};
   } else if (text[at] == '+' || text[at] == '-') {
-    const auto oh = digits(text, at + 1, 2), om = digits(text, at + 4, 2);
-    if (!oh || !om || text[at + 3] != ':' || at + 6 != text.size() || *oh > 23 || *om > 59) {
-      return {};
-    }
-    offset = minutes(*oh * 60 + *om) * (text[at] == '-' ? -1 : 1);
+    if (at + 6 != text.size() || text[at + 3] != ':') return {};
+    const unsigned oh = digits.two(at + 1), om = digits.two(at + 4);
+    if (digits.bad() || oh > 23 || om > 59) return {};
+    offset_minutes = static_cast<std::int64_t>(oh * 60 + om) * (text[at] == '-' ? -1 : 1);
   } else {
     return {};
   }
-  const auto total =
-      duration_cast<seconds>(sys_days(date).time_since_epoch()) + hours(*h) + minutes(*mi) +
-      seconds(*s) - offset;
-  // int64 nanoseconds reach from 1677 to 2262.
-  if (total < seconds(-9'223'372'036) || total > seconds(9'223'372'035)) return {};
-  return TimePoint(nanoseconds(total) + nanoseconds(nanos));
+  const std::int64_t day_number = sys_days(date).time_since_epoch().count();
+  return UnixTime{day_number * kSecondsPerDay + h * 3600 + mi * 60 + s - offset_minutes * 60,
+                  nanos};
+}
+
+std::optional<TimePoint> parse_time(std::string_view text) {
+  const std::optional<UnixTime> time = parse_unix_time(text);
+  if (!time) return {};
+  // One second inside of what int64 nanoseconds reach, so that the sum below cannot pass it.
+  constexpr std::int64_t kReach = 9'223'372'036;
+  if (time->seconds < -kReach) return TimePoint::min();
+  if (time->seconds >= kReach) return TimePoint::max();
+  return TimePoint(std::chrono::nanoseconds(time->seconds * kNanosPerSecond + time->nanos));
 }
 
 TimePoint WallClock::now() const {
