@@ -29,12 +29,12 @@ run: build
 test: build/dev/build.ninja build/fuzz/build.ninja | setup
 	$(BUILD) dev
 	$(BUILD) fuzz
-	ctest --test-dir build/dev --output-on-failure --no-tests=error
+	ctest --test-dir build/dev --output-on-failure --no-tests=error -j 2
 	ctest --test-dir build/fuzz --output-on-failure --no-tests=error -j 2
 
 asan tsan: %: build/%/build.ninja | setup
 	$(BUILD) $@
-	ctest --test-dir build/$@ --output-on-failure --no-tests=error
+	ctest --test-dir build/$@ --output-on-failure --no-tests=error -j 2
 
 fuzz: build/fuzz/build.ninja | setup
 	$(BUILD) fuzz

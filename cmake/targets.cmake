@@ -19,6 +19,10 @@ function(virtufin_library name)
   target_link_libraries(${name} PUBLIC ${ARG_LINKS} PRIVATE virtufin_options)
 endfunction()
 
+# What the tsan and fuzz presets build: only what they run.
+add_custom_target(virtufin_tests)
+add_custom_target(virtufin_fuzz_targets)
+
 # virtufin_test(name SOURCES … LINKS … [GRPC]): one Catch2 program, registered with ctest. GRPC: it
 # links gRPC, which Debian does not build for the thread sanitizer, so that preset leaves it out.
 function(virtufin_test name)
@@ -32,6 +36,7 @@ function(virtufin_test name)
   add_executable(${name} ${ARG_SOURCES})
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/tests)
   target_link_libraries(${name} PRIVATE ${ARG_LINKS} virtufin_test_main virtufin_options)
+  add_dependencies(virtufin_tests ${name})
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} SKIP_RETURN_CODE 77)
 endfunction()
@@ -43,6 +48,7 @@ function(virtufin_fuzz name)
   target_link_libraries(${name} PRIVATE ${ARG_LINKS} virtufin_options)
   target_compile_options(${name} PRIVATE -fsanitize=fuzzer)
   target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+  add_dependencies(virtufin_fuzz_targets ${name})
   set(corpus ${PROJECT_SOURCE_DIR}/tests/fuzz/corpus/${name})
   file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/corpus/${name})
   if(NOT EXISTS ${corpus})
