@@ -74,7 +74,9 @@ std::string rewrite(std::string_view topic, std::string_view selector, std::stri
   switch (parts.root) {
     case Root::kActual:
     case Root::kHypothetical: moved = market(selector, parts.tail); break;
-    case Root::kScenario: moved = topic::scenario(scenario, parts.tail); break;
+    case Root::kScenario:
+      moved = topic::scenario(scenario.empty() ? parts.scenario : scenario, parts.tail);
+      break;
     case Root::kOther: return std::string(topic);
   }
   return parts.dead ? dead(moved) : moved;
