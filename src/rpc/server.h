@@ -24,10 +24,11 @@ struct ServerLimits {
   std::int64_t max_header_bytes = 16 << 10;
   std::int64_t max_connections = 5000;  ///< of the HTTP server; one more is answered 503 and closed
   std::int64_t max_streams_per_connection = 1000;
+  std::int64_t max_calls = 20'000;  ///< of the gRPC server; one more is RESOURCE_EXHAUSTED
   std::chrono::milliseconds header_timeout{10'000};
   std::chrono::milliseconds body_timeout{30'000};
   std::chrono::milliseconds idle_timeout{120'000};
-  std::chrono::milliseconds call_timeout{30'000};  ///< of a REST call without a deadline of its own
+  std::chrono::milliseconds call_timeout{30'000};  ///< of a REST call; a stream has none
 
   void read(ConfigSection section);
 };
