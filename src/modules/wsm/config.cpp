@@ -3,7 +3,7 @@
 #include "core/errors.h"
 #include "modules/wsm/feeds/market_shape.h"
 #include "modules/wsm/feeds/registry.h"
-#include "modules/wsm/url.h"
+#include "modules/wsm/net/url.h"
 
 namespace virtufin::wsm {
 namespace {

@@ -1,4 +1,4 @@
-#include "modules/wsm/url.h"
+#include "modules/wsm/net/url.h"
 
 #include <fmt/format.h>
 
