@@ -47,7 +47,8 @@ struct StateConfig {
 /// empty key, one with `||`, and a value beyond value_bytes_max.
 class MemoryStore final : public StateStore {
  public:
-  /// FAILED_PRECONDITION or UNAVAILABLE with the path and SQLite's words if the file cannot be used.
+  /// FAILED_PRECONDITION or UNAVAILABLE with the path and SQLite's words if the file cannot be
+  /// used.
   static absl::StatusOr<std::unique_ptr<MemoryStore>> open(const StateConfig& config,
                                                            const Clock& clock, Metrics& metrics);
   ~MemoryStore() override;
@@ -56,8 +57,7 @@ class MemoryStore final : public StateStore {
   void get(std::vector<std::string> keys, Done<std::vector<Item>> done) override;
   void save(Save save, Done<std::string> done) override;
   void erase(Erase erase, Done<std::monostate> done) override;
-  void transact(std::vector<std::variant<Save, Erase>> writes,
-                Done<std::monostate> done) override;
+  void transact(std::vector<std::variant<Save, Erase>> writes, Done<std::monostate> done) override;
   void query(std::string query, std::size_t limit, Done<std::vector<Item>> done) override;
 
   std::size_t records() const;

@@ -14,6 +14,7 @@ class Ring {
   bool empty() const { return count_ == 0; }
   std::size_t size() const { return count_; }
   T& front() { return cells_[head_]; }
+  const T& front() const { return cells_[head_]; }
   T& operator[](std::size_t index) { return cells_[(head_ + index) & (capacity_ - 1)]; }
 
   void push_back(T&& value) {

@@ -1,0 +1,398 @@
+#include "bus/memory/subscriber.h"
+
+#include <algorithm>
+#include <limits>
+#include <mutex>
+#include <optional>
+#include <utility>
+
+#include "bus/dead_letter.h"
+#include "bus/memory/group.h"
+#include "bus/memory/registry.h"
+#include "bus/memory/subscriber_run.h"
+#include "core/errors.h"
+#include "core/log.h"
+
+namespace virtufin::bus::memory {
+namespace {
+
+/// How many events the runner takes from the queue at once; a part of the bound, because what is
+/// taken counts against it and can no longer be dropped.
+std::size_t claim_size(std::size_t bound) { return std::clamp<std::size_t>(bound / 8, 1, 64); }
+
+}  // namespace
+
+SubscriberMetrics::SubscriberMetrics(Metrics& metrics, const std::string& pattern,
+                                     const std::string& name) {
+  const Labels labels{{"pattern", pattern}, {"subscription", name}};
+  const auto dropped = [&](const char* reason) {
+    Labels with_reason = labels;
+    with_reason.emplace("reason", reason);
+    return metrics.counter("virtufin_bus_dropped_total",
+                           "Events that a subscription matched and did not get to its end",
+                           std::move(with_reason));
+  };
+  matched = metrics.counter("virtufin_bus_matched_total",
+                            "Events that matched a subscription, each once", labels);
+  succeeded =
+      metrics.counter("virtufin_bus_succeeded_total", "Events answered with success", labels);
+  retried = metrics.counter("virtufin_bus_retried_total", "Deliveries to be repeated", labels);
+  dead_lettered = metrics.counter("virtufin_bus_dead_lettered_total",
+                                  "Events sent to the dead letters", labels);
+  dead_letter_failures = metrics.counter(
+      "virtufin_bus_dead_letter_failures_total",
+      "Events given up without a dead letter, as those that fail on a topic of dead letters",
+      labels);
+  dropped_overflow = dropped("overflow");
+  dropped_handler = dropped("handler");
+  dropped_end = dropped("end");
+  queued =
+      metrics.gauge("virtufin_bus_queued_events", "Events that wait in a subscription", labels);
+}
+
+Subscriber::Subscriber(Setup setup, std::shared_ptr<Registry> registry, Metrics& metrics)
+    : pattern_(std::move(setup.pattern)),
+      options_(std::move(setup.options)),
+      handler_(std::move(setup.handler)),
+      block_(setup.block),
+      retry_delay_max_(setup.retry_delay_max),
+      claim_max_(claim_size(options_.queue_events)),
+      registry_(std::move(registry)),
+      metrics_(metrics, pattern_, options_.name),
+      random_(static_cast<std::minstd_rand::result_type>(setup.seed)) {
+  claimed_.reserve(claim_max_);
+}
+
+Subscriber::~Subscriber() = default;
+
+void Subscriber::join(boost::intrusive_ptr<Group> group) { group_ = std::move(group); }
+
+// --- What publishers do -------------------------------------------------------------------------
+
+bool Subscriber::full() const {
+  const std::size_t bound = options_.queue_events;
+  // The runner's count changes with every event, so it is looked at only where it matters.
+  if (queue_.size() + claim_max_ <= bound) return false;
+  return queue_.size() + claimed_left_.load(std::memory_order_relaxed) >= bound;
+}
+
+bool Subscriber::nothing_waits() const {
+  return in_flight_ < options_.max_in_flight && queue_.empty() && due_.empty() &&
+         claimed_next_ == claimed_.size() && waiters_.empty();
+}
+
+bool Subscriber::epoch_open(std::uint32_t epoch) const { return !group_ || group_->open(epoch); }
+
+void Subscriber::push(Entry&& entry) {
+  // A run of events of one topic holds it once: counting it up here and down there for every event
+  // would send its counter back and forth between two processors.
+  if (entry.topic.get() == tail_topic_) {
+    entry.topic.reset();
+  } else {
+    tail_topic_ = entry.topic.get();
+  }
+  entry.missed += std::exchange(tail_missed_, 0);
+  queue_.push_back(std::move(entry));
+  if (!has_queued_.load(std::memory_order_relaxed)) {
+    has_queued_.store(true, std::memory_order_relaxed);
+  }
+}
+
+void Subscriber::drop_front(Offer& offer) {
+  Entry oldest = queue_.pop_front();
+  offer.displaced = static_cast<bool>(group_);
+  offer.displaced_epoch = oldest.epoch;
+  offer.freed_event = std::move(oldest.event);
+  if (queue_.empty()) {
+    tail_topic_ = nullptr;
+    tail_missed_ += oldest.missed + 1;
+    offer.freed_topic = std::move(oldest.topic);
+    return;
+  }
+  Entry& front = queue_.front();
+  front.missed += oldest.missed + 1;
+  (front.topic ? offer.freed_topic : front.topic) = std::move(oldest.topic);
+}
+
+void Subscriber::overflow(Entry&& entry, CompletionPtr& completion, PublishDone& done,
+                          Offer& offer) {
+  switch (options_.overflow) {
+    case Overflow::kBlock:
+      if (waiters_.size() >= options_.queue_events) {
+        --matched_;  // the publisher is told
+        offer.refused = true;
+        break;
+      }
+      if (!completion) completion.reset(new Completion(std::move(done)));
+      completion->expect();
+      waiters_.push_back({std::move(entry), completion, std::chrono::steady_clock::now() + block_});
+      offer.taken = true;
+      if (waiters_.front().deadline < armed_) {
+        armed_ = offer.timer = waiters_.front().deadline;
+        offer.keep.reset(this);
+      }
+      return;
+    case Overflow::kDropOldest:
+      // There is a front: what the runner has claimed is at most an eighth of a full queue.
+      metrics_.dropped_overflow->add();
+      drop_front(offer);
+      if (offer.displaced) offer.keep.reset(this);
+      push(std::move(entry));
+      offer.taken = true;
+      return;
+    case Overflow::kDropNewest:
+      metrics_.dropped_overflow->add();
+      ++tail_missed_;
+      break;
+    case Overflow::kDisconnect:
+      metrics_.dropped_overflow->add();
+      offer.next = Offer::Next::kEnd;
+      offer.keep.reset(this);
+      break;
+  }
+  offer.freed_topic = std::move(entry.topic);
+  offer.freed_event = std::move(entry.event);
+}
+
+Subscriber::Offer Subscriber::offer(TopicPtr topic, EventPtr event, std::uint32_t epoch,
+                                    CompletionPtr& completion, PublishDone& done, bool at_once,
+                                    SpinLock* outer) {
+  Offer offer;
+  offer.subscriber = this;
+  std::lock_guard lock(lock_);
+  if (outer) outer->unlock();
+  if (ended() || draining_) {
+    offer.freed_topic = std::move(topic);
+    offer.freed_event = std::move(event);
+    return offer;
+  }
+  ++matched_;
+  if (!options_.executor && !running_ && ready_told_ && nothing_waits() && epoch_open(epoch)) {
+    Slot& slot = take_slot();
+    slot.delivery.topic = std::move(topic);
+    slot.delivery.event = std::move(event);
+    slot.delivery.attempt = 1;
+    slot.delivery.missed = std::exchange(tail_missed_, 0);
+    slot.epoch = epoch;
+    running_ = true;
+    started_ = at_once;
+    offer.taken = true;
+    offer.next = Offer::Next::kRun;
+    offer.slot = &slot;
+    return offer;
+  }
+  Entry entry{std::move(topic), std::move(event), 0, epoch};
+  if (full() || !waiters_.empty()) {
+    overflow(std::move(entry), completion, done, offer);
+    if (offer.next == Offer::Next::kEnd) return offer;
+  } else {
+    push(std::move(entry));
+    offer.taken = true;
+  }
+  if (take_turn()) {
+    if (options_.executor) {
+      offer.next = Offer::Next::kPost;
+      offer.keep.reset(this);
+    } else {
+      started_ = at_once;
+      offer.next = Offer::Next::kRun;
+    }
+  }
+  return offer;
+}
+
+void Subscriber::carry_out(Offer& offer, bool at_once) {
+  Subscriber* const self = offer.subscriber;
+  if (offer.timer != kNever) {
+    self->registry_->timer().at(offer.timer,
+                                [keep = offer.keep, due = offer.timer] { keep->on_timer(due); });
+  }
+  if (offer.displaced) self->group_->finished(offer.displaced_epoch, 1);
+  switch (offer.next) {
+    case Offer::Next::kNothing: break;
+    case Offer::Next::kPost: self->post(); break;
+    case Offer::Next::kEnd:
+      self->end(resource_exhausted(
+          "subscription '{}' to {} was full with {} events: it is too slow for what is published",
+          self->options_.name, self->pattern_, self->options_.queue_events));
+      break;
+    case Offer::Next::kRun:
+      if (!at_once) {
+        std::lock_guard lock(self->lock_);
+        self->started_ = true;
+        // A handler that ran before it on this thread may have closed it.
+        if (self->ended() && offer.slot) {
+          offer.freed_topic = std::move(offer.slot->delivery.topic);
+          offer.freed_event = std::move(offer.slot->delivery.event);
+          self->release_slot(*std::exchange(offer.slot, nullptr));
+        }
+      }
+      self->run(offer.slot, nullptr);
+      break;
+  }
+}
+
+// --- Its life -----------------------------------------------------------------------------------
+
+void Subscriber::stand() {
+  bool go_on;
+  {
+    std::lock_guard lock(lock_);
+    standing_ = true;
+    if (!options_.on_ready) ready_told_ = true;
+    go_on = take_turn();
+  }
+  Actions none;
+  perform_and_go_on(none, go_on);
+}
+
+void Subscriber::drop_everything(Actions& actions) {
+  std::uint64_t dropped = queue_.size() + waiters_.size();
+  if (group_) {
+    for (std::size_t i = 0; i < queue_.size(); ++i) epoch_ends(queue_[i].epoch, 1, actions);
+    for (const Waiter& waiter : waiters_) epoch_ends(waiter.entry.epoch, 1, actions);
+  }
+  actions.dropped_queue = std::move(queue_);
+  queue_ = {};
+  tail_topic_ = nullptr;
+  has_queued_.store(false, std::memory_order_relaxed);
+  // Nobody is left to wait for.
+  for (Waiter& waiter : waiters_) {
+    actions.completions.emplace_back(std::move(waiter.completion), absl::OkStatus());
+    actions.dropped_waiters.push_back(std::move(waiter.entry));
+  }
+  waiters_.clear();
+  if (!running_) dropped += drop_claimed(actions);
+  for (Slot& slot : slots_) {
+    switch (slot.state) {
+      case Slot::State::kFree:
+      case Slot::State::kDead:  // counts when its dead letter is out
+        break;
+      case Slot::State::kOut:
+        ++dropped;
+        epoch_ends(slot.epoch, 1, actions);
+        break;
+      case Slot::State::kBackOff:
+      case Slot::State::kDue:
+        ++dropped;
+        epoch_ends(slot.epoch, 1, actions);
+        actions.dropped_waiters.push_back(
+            {std::move(slot.delivery.topic), std::move(slot.delivery.event), 0, 0});
+        release_slot(slot);
+        break;
+    }
+  }
+  backing_off_.clear();
+  due_.clear();
+  metrics_.dropped_end->add(dropped);
+  actions.any = true;
+}
+
+std::uint64_t Subscriber::drop_claimed(Actions& actions) {
+  const std::uint64_t dropped = claimed_.size() - claimed_next_;
+  if (dropped != 0) epoch_ends(claimed_[claimed_next_].epoch, dropped, actions);
+  actions.dropped_claimed = std::move(claimed_);
+  actions.freed_topic = std::move(current_topic_);
+  claimed_.clear();
+  claimed_next_ = 0;
+  claimed_left_.store(0, std::memory_order_relaxed);
+  actions.any = true;
+  return dropped;
+}
+
+void Subscriber::close() {
+  Actions actions;
+  bool wait = false;
+  bool own_call = false;
+  {
+    std::lock_guard lock(lock_);
+    if (!ended()) drop_everything(actions);
+    closed_ = true;
+    attention_.store(true, std::memory_order_relaxed);
+    if (running_ && started_) {
+      own_call = on_this_thread();
+      wait = !own_call;
+      if (own_call) {
+        runner_releases_ = true;
+        intrusive_ptr_add_ref(this);
+      }
+    }
+  }
+  if (wait) {
+    finished_.wait(false, std::memory_order_acquire);
+    std::lock_guard lock(lock_);  // until the runner has let go of it
+  }
+  perform(actions);
+  flush_metrics();
+  // What the handler holds goes with the subscription, not with the last list that names it.
+  if (!own_call) forget_callbacks();
+}
+
+void Subscriber::forget_callbacks() {
+  handler_ = nullptr;
+  options_.on_ready = nullptr;
+  options_.on_end = nullptr;
+}
+
+void Subscriber::end(absl::Status status) {
+  Actions actions;
+  bool go_on = false;
+  {
+    std::lock_guard lock(lock_);
+    if (ended()) return;
+    end_status_ = std::move(status);
+    attention_.store(true, std::memory_order_relaxed);
+    drop_everything(actions);
+    if (!options_.on_end) end_told_ = true;
+    go_on = take_turn();
+  }
+  registry_->detach(*this);
+  perform_and_go_on(actions, go_on);
+}
+
+void Subscriber::drain(Task done) {
+  Actions actions;
+  {
+    std::lock_guard lock(lock_);
+    draining_ = true;
+    drained_ = std::move(done);
+    check_drained(actions);
+  }
+  perform(actions);
+}
+
+void Subscriber::check_drained(Actions& actions) {
+  // The order of the questions matters: claimed_ is the runner's, who has a slot while it uses it.
+  if (!draining_ || !drained_ || in_flight_ != 0 || running_) return;
+  if (!nothing_waits()) return;
+  actions.drained = std::exchange(drained_, nullptr);
+  actions.any = true;
+}
+
+void Subscriber::kick() {
+  bool go_on;
+  {
+    std::lock_guard lock(lock_);
+    go_on = take_turn();
+  }
+  Actions none;
+  perform_and_go_on(none, go_on);
+}
+
+void Subscriber::flush_metrics() {
+  std::uint64_t matched, succeeded;
+  std::int64_t queued;
+  {
+    std::lock_guard lock(lock_);
+    matched = std::exchange(matched_, 0);
+    succeeded = std::exchange(succeeded_, 0);
+    const auto now = static_cast<std::int64_t>(queue_.size() + waiters_.size() +
+                                               claimed_left_.load(std::memory_order_relaxed));
+    queued = now - std::exchange(shown_queued_, now);
+  }
+  if (matched) metrics_.matched->add(matched);
+  if (succeeded) metrics_.succeeded->add(succeeded);
+  if (queued) metrics_.queued->add(queued);
+}
+
+}  // namespace virtufin::bus::memory
