@@ -224,6 +224,13 @@ void append_attribute(std::string_view name, std::string_view value, std::string
   append_string(value, out);
 }
 
+/// A JSON value without the white space around it.
+std::string_view trim(std::string_view json) {
+  constexpr std::string_view kSpace = " \t\r\n";
+  const auto first = json.find_first_not_of(kSpace);
+  return json.substr(first, json.find_last_not_of(kSpace) - first + 1);
+}
+
 /// JSON without the line breaks that would end a server-sent event.
 void append_on_one_line(std::string_view json, std::string& out) {
   if (json.find_first_of("\r\n") == std::string_view::npos) {
@@ -247,11 +254,11 @@ void append_data(const Event& event, std::string& out) {
     case DataKind::kJson: {
       append_name("data", out);
       // Under another type a string stands for its text: then the text is the JSON as written.
-      const bool string = data[data.find_first_not_of(" \t\r\n")] == '"';
-      if (string && !type.empty() && !is_json_type(type)) {
+      const std::string_view value = trim(data);
+      if (value.front() == '"' && !type.empty() && !is_json_type(type)) {
         append_string(data, out);
       } else {
-        append_on_one_line(data, out);
+        append_on_one_line(value, out);
       }
       break;
     }
