@@ -1,0 +1,61 @@
+#include "rpc/json_text.h"
+
+#include <simdjson.h>
+
+#include "core/errors.h"
+
+namespace virtufin::rpc {
+namespace {
+
+void append_escaped(std::string& out, std::string_view text) {
+  std::size_t plain = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto c = static_cast<unsigned char>(text[i]);
+    if (c >= 0x20 && c != '"' && c != '\\') continue;
+    out.append(text, plain, i - plain);
+    plain = i + 1;
+    switch (c) {
+      case '"': out += "\\\""; break;
+      case '\\': out += "\\\\"; break;
+      case '\n': out += "\\n"; break;
+      case '\r': out += "\\r"; break;
+      case '\t': out += "\\t"; break;
+      default: fmt::format_to(std::back_inserter(out), "\\u{:04x}", c);
+    }
+  }
+  out.append(text, plain);
+}
+
+/// Length of the character at the front, 0 if it is broken.
+std::size_t character(std::string_view text) {
+  const std::size_t longest = std::min<std::size_t>(4, text.size());
+  for (std::size_t n = 1; n <= longest; ++n) {
+    if (simdjson::validate_utf8(text.data(), n)) return n;
+  }
+  return 0;
+}
+
+}  // namespace
+
+void append_json_string(std::string& out, std::string_view text) {
+  out.push_back('"');
+  if (simdjson::validate_utf8(text.data(), text.size())) {
+    append_escaped(out, text);
+  } else {
+    while (!text.empty()) {
+      const std::size_t length = character(text);
+      append_escaped(out, length == 0 ? std::string_view("\xef\xbf\xbd") : text.substr(0, length));
+      text.remove_prefix(std::max<std::size_t>(1, length));
+    }
+  }
+  out.push_back('"');
+}
+
+std::string error_json(const absl::Status& status) {
+  std::string out = fmt::format("{{\"code\":{},\"message\":", static_cast<int>(status.code()));
+  append_json_string(out, message(status));
+  out += ",\"details\":[]}";
+  return out;
+}
+
+}  // namespace virtufin::rpc
