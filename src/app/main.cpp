@@ -1,4 +1,5 @@
 #include "app/commands.h"
+#include "app/demo.h"
 #include "app/version.h"
 #include "modules/workmanager/environment.h"
 
@@ -12,6 +13,7 @@ int main(int argc, char** argv) {
 
   virtufin::app::Command command;
   virtufin::app::add_run(cli, command);
+  virtufin::app::add_demo(cli, command);
   virtufin::app::add_check(cli, command);
   virtufin::app::add_config(cli, command);
   virtufin::app::add_version(cli, command);

@@ -185,6 +185,7 @@ MarketStatus Market::status() const {
   MarketStatus status;
   status.name = name();
   status.source = source_->kind();
+  status.streams.assign(source_->streams().begin(), source_->streams().end());
   status.laps = laps_.load(std::memory_order_relaxed);
   status.frames_played = frames_played_.load(std::memory_order_relaxed);
   status.frames_sent = frames_sent_.load(std::memory_order_relaxed);

@@ -9,6 +9,7 @@ namespace virtufin::venue {
 struct MarketStatus {
   std::string name;                  ///< `binance`, `binance-futures`
   std::string source;                ///< `recording`, `synthetic`
+  std::vector<std::string> streams;  ///< all that it plays, in Binance's spelling
   std::uint64_t laps = 0;            ///< completed
   std::uint64_t frames_played = 0;   ///< written once, however many read them
   std::uint64_t frames_sent = 0;     ///< handed to the operating system, over all connections
