@@ -201,7 +201,9 @@ void ConfigSection::choice(std::string_view key, std::string& out,
       out = std::move(*given);
     }
   }
-  reading.declare(fmt::format("{} One of {}.", doc, fmt::join(words, ", ")), toml_text::quote(out));
+  reading.declare(
+      fmt::format("{}{} One of {}.", doc, doc.ends_with('.') ? "" : ".", fmt::join(words, ", ")),
+      toml_text::quote(out));
 }
 
 void ConfigSection::value(std::string_view key, std::vector<std::string>& out,
