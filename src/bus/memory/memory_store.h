@@ -25,7 +25,9 @@ struct StateConfig {
   std::string durability = "none";
   std::string path = "virtufin-state.db";  ///< unless `none`
   std::size_t queue_writes = 8192;         ///< that wait for their COMMIT
-  std::size_t queue_queries = 64;
+  std::size_t queue_queries = 64;          ///< that wait for their turn
+  std::size_t query_items_max = 1000;      ///< that one query answers
+  std::size_t query_sort_max = 100'000;    ///< that one query sorts
   std::size_t value_bytes_max = 16u << 20;
   std::chrono::milliseconds expire_ms{1000};  ///< between two looks for records past their ttl
   std::vector<std::string> services;  ///< names registered beside the gateway's own; no namespaces

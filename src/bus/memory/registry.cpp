@@ -77,7 +77,9 @@ MemoryTopic::MemoryTopic(std::string name, std::shared_ptr<Registry> registry)
 MemoryTopic::~MemoryTopic() { registry_->forget(*this); }
 
 Registry::Registry(const BusConfig& config, Metrics& metrics)
-    : config_(config), metrics_(metrics), timer_(kMetricsInterval, [this] { flush_metrics(); }) {}
+    : config_(config),
+      metrics_(metrics),
+      timer_("bus-timer", kMetricsInterval, [this] { flush_metrics(); }) {}
 
 TopicPtr Registry::topic(std::string_view name) {
   std::lock_guard lock(mutex_);

@@ -5,8 +5,10 @@
 
 namespace virtufin::bus::memory {
 
-Timer::Timer(std::chrono::milliseconds interval, Task every_interval)
-    : interval_(interval), every_interval_(std::move(every_interval)), thread_([this] { run(); }) {}
+Timer::Timer(std::string name, std::chrono::milliseconds interval, Task every_interval)
+    : interval_(interval),
+      every_interval_(std::move(every_interval)),
+      thread_([this, name = std::move(name)] { run(name); }) {}
 
 Timer::~Timer() { stop(); }
 
@@ -35,8 +37,8 @@ void Timer::stop() {
   dropped.swap(heap_);
 }
 
-void Timer::run() {
-  set_thread_name("bus-timer");
+void Timer::run(const std::string& name) {
+  set_thread_name(name);
   auto tick = std::chrono::steady_clock::now() + interval_;
   std::unique_lock lock(mutex_);
   while (!stopping_) {

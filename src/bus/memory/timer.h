@@ -4,6 +4,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -20,7 +21,7 @@ class Timer {
  public:
   using TimePoint = std::chrono::steady_clock::time_point;
 
-  Timer(std::chrono::milliseconds interval, Task every_interval);
+  Timer(std::string name, std::chrono::milliseconds interval, Task every_interval);
   ~Timer();
   void at(TimePoint due, Task task);
   void stop();
@@ -34,7 +35,7 @@ class Timer {
       return due != other.due ? due > other.due : order > other.order;
     }
   };
-  void run();
+  void run(const std::string& name);
 
   const std::chrono::milliseconds interval_;
   Task every_interval_;
