@@ -1,0 +1,591 @@
+#include "modules/workmanager/worker.h"
+
+#include <algorithm>
+#include <bit>
+#include <boost/asio/steady_timer.hpp>
+#include <utility>
+
+#include "core/errors.h"
+#include "core/event_writer.h"
+#include "modules/workmanager/subscriptions.h"
+#include "modules/workmanager/worker_slot.h"
+
+namespace virtufin::workmanager {
+namespace {
+
+constexpr int kTurn = 64;  // events before the pool's other workers have their turn
+constexpr std::string_view kReasonTimeout = "timeout";
+
+Labels labels(const WorkerSpec& spec) { return {{"worker", spec.id}}; }
+
+}  // namespace
+
+std::string_view name(Worker::State state) {
+  switch (state) {
+    case Worker::State::kStopped: return "stopped";
+    case Worker::State::kStarting: return "starting";
+    case Worker::State::kOnline: return "online";
+    case Worker::State::kDegraded: return "degraded";
+    case Worker::State::kFailed: return "failed";
+  }
+  return "";
+}
+
+/// Takes one call's outputs into the call, so that a late result touches nothing of the worker.
+class Worker::Sink final : public OutputSink {
+ public:
+  Sink(Worker& worker, Call& call) : worker_(worker), call_(call) {}
+
+  absl::Status output(const EventFields& fields) override {
+    if (call_.given_up) return deadline_exceeded("too late");
+    auto made = worker_.maker_.make(fields, *call_.input, call_.outputs.size(), now());
+    if (!made.ok()) return made.status();
+    call_.outputs.push_back(*std::move(made));
+    return absl::OkStatus();
+  }
+  void report(std::string_view message) override { call_.report = printable(message, 1000); }
+
+  /// When Process had returned: the engine reads its outputs after that.
+  TimePoint now() {
+    if (now_ == TimePoint{}) now_ = worker_.shared_.platform.clock.now();
+    return now_;
+  }
+
+ private:
+  Worker& worker_;
+  Call& call_;
+  TimePoint now_{};
+};
+
+Worker::Worker(WorkerSpec spec, Scenario scenario, WorkerShared& shared,
+               absl::AnyInvocable<void(Worker&)> on_failed)
+    : spec_(std::move(spec)),
+      shared_(shared),
+      maker_(shared.platform.bus, spec_.id, std::move(scenario)),
+      on_failed_(std::move(on_failed)),
+      lag_(shared.platform.metrics.histogram("virtufin_workmanager_event_lag_seconds",
+                                             "From receipt of the frame to the end of Process",
+                                             labels(spec_))),
+      processed_total_(shared.platform.metrics.counter("virtufin_workmanager_processed_total",
+                                                       "Events handled", labels(spec_))),
+      failed_total_(shared.platform.metrics.counter("virtufin_workmanager_failed_calls_total",
+                                                    "Calls of Process that failed", labels(spec_))),
+      dead_total_(shared.platform.metrics.counter("virtufin_workmanager_dead_lettered_total",
+                                                  "Events dead-lettered", labels(spec_))),
+      dropped_total_(shared.platform.metrics.counter("virtufin_workmanager_dropped_total",
+                                                     "Events dropped by policy", labels(spec_))),
+      outputs_total_(shared.platform.metrics.counter("virtufin_workmanager_outputs_total",
+                                                     "Events published", labels(spec_))),
+      orders_total_(shared.platform.metrics.counter("virtufin_workmanager_orders_total",
+                                                    "Orders published", labels(spec_))) {}
+
+Worker::~Worker() = default;
+
+void Worker::set_code(std::shared_ptr<WorkerCode> code) {
+  std::lock_guard lock(mutex_);
+  code_ = std::move(code);
+}
+
+bool Worker::has_code() const {
+  std::lock_guard lock(mutex_);
+  return code_ != nullptr;
+}
+
+Worker::State Worker::state() const {
+  std::lock_guard lock(mutex_);
+  return state_;
+}
+
+Counts Worker::counts() const {
+  std::lock_guard lock(mutex_);
+  Counts counts = counts_;
+  // Counted, not computed: what is in the ring and unanswered.
+  for (std::uint64_t i = head_; i != tail_; ++i) {
+    counts.in_flight += ring_[i & mask_].state != Slot::State::kFinished;
+  }
+  return counts;
+}
+
+std::string Worker::last_error() const {
+  std::lock_guard lock(mutex_);
+  return last_error_;
+}
+
+void Worker::set_failed(std::string error) {
+  std::lock_guard lock(mutex_);
+  state_ = State::kFailed;
+  last_error_ = std::move(error);
+}
+
+absl::Status Worker::start() {
+  const auto plan = plan_subscriptions(spec_);
+  {
+    std::lock_guard lock(mutex_);
+    if (closed_) return unavailable("worker {} is being deleted", spec_.id);
+    if (accepting_) return absl::OkStatus();
+    if (code_ == nullptr) return failed_precondition("worker {} has no code loaded", spec_.id);
+    if (head_ != tail_ || runners_ != 0) {
+      return failed_precondition("worker {} is still stopping; try again", spec_.id);
+    }
+    if (spec_.dispatch == Dispatch::kThread) {
+      own_pool_ = std::make_unique<WorkerPool>("worker", 1);
+      strand_ = own_pool_->strand();
+    } else if (spec_.dispatch == Dispatch::kPool) {
+      strand_ = shared_.pool.strand();
+    }
+    const auto in_flight = static_cast<std::size_t>(shared_.config.max_in_flight);
+    ring_ = std::vector<Slot>(std::bit_ceil(plan.size() * in_flight));
+    mask_ = ring_.size() - 1;
+    head_ = next_ = tail_ = 0;
+    calls_.clear();
+    free_calls_.clear();
+    for (int i = 0; i < spec_.concurrency; ++i) {
+      calls_.push_back(std::make_unique<Call>());
+      calls_.back()->code = code_;
+      free_calls_.push_back(calls_.back().get());
+    }
+    ++starts_;
+    state_ = State::kStarting;
+    accepting_ = true;
+  }
+  std::vector<std::unique_ptr<bus::Subscription>> made;
+  for (const auto& one : plan) {
+    bus::SubscribeOptions options;
+    options.name = spec_.id;
+    options.group = one.group;
+    options.filter = spec_.filter;
+    options.retry = spec_.retry;
+    options.overflow = one.overflow;
+    options.queue_events = spec_.queue_events;
+    options.max_in_flight = shared_.config.max_in_flight;
+    options.executor = strand_.get();
+    options.on_end = [weak = weak_from_this()](absl::Status status) {
+      if (const auto self = weak.lock()) self->on_end(status);
+    };
+    auto subscription = shared_.platform.bus.subscribe(
+        one.patterns, std::move(options),
+        [self = shared_from_this()](const bus::Delivery& delivery, bus::Receipt receipt) {
+          self->on_delivery(delivery, std::move(receipt));
+        });
+    if (!subscription.ok()) {
+      {
+        std::lock_guard lock(mutex_);
+        subscriptions_ = std::move(made);
+        last_error_ = message(subscription.status());
+      }
+      stop([] {});
+      return subscription.status();
+    }
+    made.push_back(*std::move(subscription));
+  }
+  std::lock_guard lock(mutex_);
+  subscriptions_ = std::move(made);
+  if (state_ == State::kStarting) state_ = State::kOnline;
+  return absl::OkStatus();
+}
+
+void Worker::stop(absl::AnyInvocable<void()> done) {
+  std::vector<std::unique_ptr<bus::Subscription>> ended;
+  {
+    std::lock_guard lock(mutex_);
+    accepting_ = false;
+    ended = std::move(subscriptions_);
+    subscriptions_.clear();
+  }
+  ended.clear();                      // waits for a handler that runs: a push, or an inline call
+  std::vector<bus::Receipt> dropped;  // go after the lock
+  std::unique_lock lock(mutex_);
+  drop_waiting(dropped);
+  stop_waiters_.push_back(std::move(done));
+  end_if_idle(lock);
+}
+
+void Worker::drain(absl::AnyInvocable<void()> done) {
+  struct Countdown {
+    std::atomic<std::size_t> left;
+    absl::AnyInvocable<void()> done;
+  };
+  std::vector<bus::Subscription*> all;
+  {
+    std::lock_guard lock(mutex_);
+    for (const auto& one : subscriptions_) all.push_back(one.get());
+  }
+  if (all.empty()) return done();
+  const auto countdown = std::make_shared<Countdown>(all.size(), std::move(done));
+  for (auto* one : all) {
+    one->drain([countdown] {
+      if (countdown->left.fetch_sub(1) == 1) countdown->done();
+    });
+  }
+}
+
+void Worker::close() {
+  std::vector<bus::Receipt> dropped;
+  std::vector<absl::AnyInvocable<void()>> waiters;
+  std::vector<WorkerPool::ThreadPtr> hung;
+  std::unique_ptr<WorkerPool> pool;
+  {
+    std::lock_guard lock(mutex_);
+    closed_ = true;
+    accepting_ = false;
+    drop_waiting(dropped);
+    waiters.swap(stop_waiters_);
+    pool = std::move(own_pool_);
+    for (auto& call : calls_) {
+      if (call->entries.load(std::memory_order_acquire) % 2 == 0) continue;
+      call->given_up = true;
+      --runners_;
+      if (call->thread != nullptr) hung.push_back(call->thread);
+      given_up_.push_back(std::move(call));
+    }
+    std::erase(calls_, nullptr);
+  }
+  for (const auto& thread : hung) WorkerPool::abandon(thread);
+  for (auto& waiter : waiters) waiter();
+}
+
+void Worker::on_end(const absl::Status& status) {
+  {
+    std::lock_guard lock(mutex_);
+    if (closed_ || !accepting_) return;
+    state_ = State::kFailed;
+    last_error_ = fmt::format("the bus ended a subscription: {}", message(status));
+  }
+  shared_.log->error("worker {}: {}", spec_.id, last_error());
+  on_failed_(*this);
+}
+
+void Worker::on_delivery(const bus::Delivery& delivery, bus::Receipt receipt) {
+  std::unique_lock lock(mutex_);
+  counts_.delivered += 1 + delivery.missed;
+  if (delivery.missed > 0) {
+    counts_.dropped += delivery.missed;
+    dropped_total_->add(delivery.missed);
+  }
+  if (!accepting_ || tail_ - head_ == ring_.size()) {
+    ++counts_.dropped;
+    dropped_total_->add();
+    lock.unlock();
+    return std::move(receipt).answer(bus::Answer::kDrop);
+  }
+  Slot& slot = ring_[tail_++ & mask_];
+  slot.state = Slot::State::kReady;
+  slot.event = delivery.event;
+  slot.receipt.emplace(std::move(receipt));
+  slot.attempts = 0;
+  if (!may_run()) return;
+  ++runners_;
+  if (strand_ == nullptr) return run(std::move(lock));
+  lock.unlock();
+  schedule_run();
+}
+
+bool Worker::work_waits() const {
+  return !closed_ && (!retries_.empty() || (held_ == 0 && next_ != tail_)) &&
+         outputs_waiting_ < shared_.config.outputs_bound;
+}
+
+/// Whether another runner is wanted.
+bool Worker::may_run() const { return runners_ < spec_.concurrency && work_waits(); }
+
+/// With `runners_` counted up already.
+void Worker::schedule_run() {
+  Task task = [self = shared_from_this()] { self->run(std::unique_lock(self->mutex_)); };
+  if (spec_.concurrency > 1 || strand_ == nullptr) {
+    shared_.pool.post(std::move(task));
+  } else {
+    strand_->post(std::move(task));
+  }
+}
+
+Worker::Slot& Worker::take_slot() {
+  if (retries_.empty()) return ring_[next_++ & mask_];
+  const auto sequence = retries_.front();
+  retries_.erase(retries_.begin());
+  return ring_[sequence & mask_];
+}
+
+void Worker::run(std::unique_lock<std::mutex> lock) {
+  Reply reply;
+  // A runner that comes late may find nothing to do, or a worker that has failed.
+  if (!free_calls_.empty() && work_waits()) {
+    Call& call = *free_calls_.back();
+    free_calls_.pop_back();
+    call.thread = WorkerPool::current();
+    for (int turn = 1;; ++turn) {
+      Slot& slot = take_slot();
+      slot.state = Slot::State::kProcessing;
+      ++slot.attempts;
+      call.slot_index = static_cast<std::size_t>(&slot - ring_.data());
+      call.input = std::move(slot.event);
+      lock.unlock();
+      const absl::Status status = process(call);
+      lock.lock();
+      if (call.given_up) return let_go(call, lock);
+      reply = settle(slot, call, status, lock);
+      if (!work_waits()) break;
+      if (turn >= kTurn && strand_ != nullptr) {
+        free_calls_.push_back(&call);
+        lock.unlock();
+        std::move(reply).send();
+        return schedule_run();
+      }
+      if (reply.receipt) {
+        lock.unlock();
+        std::move(reply).send();
+        lock.lock();
+        reply = {};
+        if (!work_waits()) break;
+      }
+    }
+    free_calls_.push_back(&call);
+  }
+  --runners_;
+  // What came in while the mutex was free saw this runner and asked for no other.
+  end_if_idle(lock);
+  if (lock.owns_lock()) lock.unlock();
+  std::move(reply).send();
+}
+
+/// The end of a call that was given up: its event is answered and its slot another's, so only what
+/// the call itself holds goes. With an inline call these are the subscriptions, which end here,
+/// inside their handler.
+void Worker::let_go(Call& call, std::unique_lock<std::mutex>& lock) {
+  const auto keep = shared_from_this();
+  const auto at = std::find_if(given_up_.begin(), given_up_.end(),
+                               [&](const auto& one) { return one.get() == &call; });
+  const auto hung = std::move(*at);
+  given_up_.erase(at);
+  lock.unlock();
+  hung->subscriptions.clear();
+}
+
+absl::Status Worker::process(Call& call) {
+  Sink sink(*this, call);
+  const auto inside = call.entries.load(std::memory_order_relaxed);
+  EventPtr stamped;
+  if (!spec_.config.empty()) {
+    auto made = with_config(*call.input);
+    if (!made.ok()) return with_context(made.status(), "the worker's config does not fit");
+    stamped = *std::move(made);
+  }
+  call.entries.store(inside + 1, std::memory_order_release);
+  absl::Status status = call.code->process(stamped != nullptr ? *stamped : *call.input, sink);
+  call.entries.store(inside + 2, std::memory_order_release);
+  if (call.input->clock() == ClockType::kWall && !call.given_up) {
+    const TimePoint received = call.input->wall_time();
+    if (received != TimePoint{}) lag_->record_ns((sink.now() - received).count());
+  }
+  return status;
+}
+
+absl::StatusOr<EventPtr> Worker::with_config(const Event& event) const {
+  std::vector<Extension> extensions;
+  EventFields fields = fields_of(event, extensions);
+  std::erase_if(extensions, [this](const Extension& extension) {
+    return spec_.config.contains(std::string(extension.name));
+  });
+  for (const auto& [key, value] : spec_.config) extensions.push_back({key, value});
+  fields.extensions = extensions;
+  return make_event(fields);
+}
+
+/// Takes the receipt out of its slot.
+Worker::Reply::Reply(std::optional<bus::Receipt>& from, int tries, std::string reason)
+    : attempts(tries), dead(std::move(reason)) {
+  if (from) receipt.emplace(std::move(*from));
+  from.reset();
+}
+
+Worker::Reply& Worker::Reply::operator=(Reply&& other) {
+  receipt.reset();
+  if (other.receipt) receipt.emplace(std::move(*other.receipt));
+  other.receipt.reset();
+  attempts = other.attempts;
+  dead = std::move(other.dead);
+  return *this;
+}
+
+void Worker::Reply::send() && {
+  if (!receipt) return;
+  if (dead.empty()) {
+    std::move(*receipt).answer(bus::Answer::kSuccess);
+  } else {
+    std::move(*receipt).dead(std::move(dead), attempts);
+  }
+}
+
+Worker::Reply Worker::settle(Slot& slot, Call& call, const absl::Status& status,
+                             std::unique_lock<std::mutex>& lock) {
+  // The slot's number: the one of its place that lies between head and tail.
+  const std::uint64_t sequence = head_ + ((call.slot_index - head_) & mask_);
+  if (!call.report.empty()) {
+    last_error_ = std::exchange(call.report, {});
+    shared_.log->warn("worker {} reports: {}", spec_.id, last_error_);
+  }
+  if (status.ok()) {
+    if (state_ == State::kDegraded) state_ = State::kOnline;
+    call.input = nullptr;
+    if (call.outputs.empty()) {
+      ++counts_.processed;
+      processed_total_->add();
+      Reply reply(slot.receipt, slot.attempts);
+      slot.state = Slot::State::kFinished;
+      pop_finished();
+      return reply;
+    }
+    bool records = false;
+    for (auto& output : call.outputs) {
+      Pending& pending = slot.outputs.emplace_back();
+      pending.output = std::move(output);
+      if (pending.output.refused) {
+        pending.step = Pending::Step::kBury;
+        pending.reason = "historical";
+      } else if (pending.output.order == OrderRole::kOpens) {
+        pending.step = Pending::Step::kWaiting;
+        records = true;
+      } else if (pending.output.order == OrderRole::kChanges) {
+        pending.step = Pending::Step::kRecord;
+      }
+    }
+    outputs_waiting_ += call.outputs.size();
+    call.outputs.clear();
+    slot.state = Slot::State::kDone;
+    if (records) start_records(sequence, lock);
+    pump(lock);
+    return {};
+  }
+
+  ++counts_.failed;
+  failed_total_->add();
+  call.outputs.clear();
+  slot.event = std::move(call.input);
+  last_error_ = message(status);
+  if (slot.attempts < spec_.retry.max_attempts && accepting_) {
+    slot.state = Slot::State::kReady;
+    ++held_;
+    retry_later(sequence, slot.attempts);
+    return {};
+  }
+  shared_.log->warn("worker {}: event {} is dead after {} calls: {}", spec_.id,
+                    printable(slot.event->id()), slot.attempts, last_error_);
+  state_ = State::kDegraded;
+  ++counts_.dead_lettered;
+  dead_total_->add();
+  Reply reply(slot.receipt, slot.attempts, fmt::format("error: {}", printable(last_error_)));
+  slot.event = nullptr;
+  slot.state = Slot::State::kFinished;
+  pop_finished();
+  return reply;
+}
+
+std::chrono::milliseconds Worker::backoff(int attempts) const {
+  const auto doubled = spec_.retry.first_delay * (std::int64_t{1} << std::min(attempts - 1, 30));
+  return std::min<std::chrono::milliseconds>(doubled, shared_.config.retry_max_delay);
+}
+
+void Worker::after(std::chrono::milliseconds delay, Task task) {
+  auto timer =
+      std::make_shared<boost::asio::steady_timer>(shared_.platform.loops.at(0).io(), delay);
+  timer->async_wait(
+      [timer, task = std::move(task)](const boost::system::error_code&) mutable { task(); });
+}
+
+void Worker::retry_later(std::uint64_t sequence, int attempts) {
+  after(backoff(attempts), [self = shared_from_this(), sequence, run = starts_] {
+    std::unique_lock lock(self->mutex_);
+    // held_ is 0 if a stop dropped it meanwhile.
+    if (self->closed_ || run != self->starts_ || self->held_ == 0) return;
+    --self->held_;
+    self->retries_.push_back(sequence);
+    if (!self->may_run()) return;
+    ++self->runners_;
+    lock.unlock();
+    self->schedule_run();
+  });
+}
+
+/// Everything that is not in a call or behind one, with the mutex held; the receipts are answered
+/// by whoever gets them, when the subscription is gone.
+void Worker::drop_waiting(std::vector<bus::Receipt>& receipts) {
+  for (std::uint64_t i = head_; i != tail_; ++i) {
+    Slot& slot = ring_[i & mask_];
+    if (slot.state != Slot::State::kReady) continue;
+    receipts.push_back(std::move(*slot.receipt));
+    slot.receipt.reset();
+    slot.event = nullptr;
+    slot.state = Slot::State::kFinished;
+    ++counts_.dropped;
+    dropped_total_->add();
+  }
+  next_ = tail_;
+  held_ = 0;
+  retries_.clear();
+  pop_finished();
+}
+
+/// Called with the mutex, left without it if there was somebody to tell.
+void Worker::end_if_idle(std::unique_lock<std::mutex>& lock) {
+  if (accepting_ || stop_waiters_.empty() || runners_ != 0 || head_ != tail_ || pumping_) return;
+  if (state_ != State::kFailed) state_ = State::kStopped;
+  auto waiters = std::exchange(stop_waiters_, {});
+  const auto pool = std::move(own_pool_);
+  const auto strand = std::move(strand_);
+  lock.unlock();
+  for (auto& waiter : waiters) waiter();
+}
+
+void Worker::watch(std::chrono::steady_clock::time_point now) {
+  std::unique_lock lock(mutex_);
+  for (std::size_t i = 0; i < calls_.size(); ++i) {
+    Call& call = *calls_[i];
+    const auto entries = call.entries.load(std::memory_order_acquire);
+    if (entries % 2 == 0 || entries != call.seen_entries) {
+      call.seen_entries = entries;
+      call.seen_at = now;
+    } else if (now - call.seen_at >= spec_.timeout) {
+      return give_up(i, lock);
+    }
+  }
+}
+
+void Worker::give_up(std::size_t index, std::unique_lock<std::mutex>& lock) {
+  Call& call = *calls_[index];
+  Slot& slot = ring_[call.slot_index];
+  call.given_up = true;
+  Reply reply(slot.receipt, slot.attempts, std::string(kReasonTimeout));
+  slot.state = Slot::State::kFinished;
+  ++counts_.dead_lettered;
+  ++counts_.failed;
+  dead_total_->add();
+  failed_total_->add();
+  last_error_ = fmt::format(
+      "a call of Process did not return within {} ms; start the worker again "
+      "to load its code anew",
+      spec_.timeout.count());
+  state_ = State::kFailed;
+  accepting_ = false;
+  code_ = nullptr;
+  --runners_;
+  std::vector<bus::Receipt> dropped;
+  drop_waiting(dropped);
+  auto subscriptions = std::exchange(subscriptions_, {});
+  const auto thread = call.thread;
+  const auto strand = strand_;  // outlives the subscriptions
+  if (strand_ == nullptr) call.subscriptions = std::move(subscriptions);
+  given_up_.push_back(std::move(calls_[index]));
+  calls_.erase(calls_.begin() + static_cast<std::ptrdiff_t>(index));
+  const std::string error = last_error_;
+  lock.unlock();
+
+  shared_.log->error("worker {}: {}", spec_.id, error);
+  std::move(reply).send();
+  if (thread != nullptr) WorkerPool::abandon(thread);
+  subscriptions.clear();
+  dropped.clear();
+  on_failed_(*this);
+  lock.lock();
+  end_if_idle(lock);
+}
+
+}  // namespace virtufin::workmanager
