@@ -17,6 +17,11 @@ function(virtufin_library name)
   add_library(${name} STATIC ${ARG_SOURCES})
   target_include_directories(${name} PUBLIC ${PROJECT_SOURCE_DIR}/src)
   target_link_libraries(${name} PUBLIC ${ARG_LINKS} PRIVATE virtufin_options)
+  if(VIRTUFIN_FUZZ)
+    # The fuzzer must see which branches its input takes in our code, not only in the target's main.
+    target_compile_options(${name} PRIVATE -fsanitize=fuzzer-no-link)
+    target_link_options(${name} INTERFACE -fsanitize=fuzzer-no-link)
+  endif()
 endfunction()
 
 # What the tsan and fuzz presets build: only what they run.
