@@ -18,7 +18,8 @@ GatewayModule::GatewayModule(Platform& platform, GatewayConfig config)
       config_(std::move(config)),
       fanout_(std::make_shared<Fanout>(platform.bus, platform.metrics, config_)),
       pubsub_(std::make_shared<PubsubService>(platform.bus, fanout_)) {
-  register_state_service(platform_, config_);
+  register_state_service(platform_.methods, platform_.store, platform_.bus, platform_.clock,
+                         platform_.metrics, config_);
   register_config_service(platform_.methods, config_);
   pubsub_->register_methods(platform_.methods);
   pubsub_->register_routes(platform_.http);

@@ -49,11 +49,12 @@ StateItem to_proto_item(bus::Item item) {
 /// The handlers' shared part. Immutable after construction.
 class StateService : public std::enable_shared_from_this<StateService> {
  public:
-  StateService(Platform& platform, const GatewayConfig& config)
+  StateService(bus::StateStore& store, bus::Bus& bus, const Clock& clock, Metrics& metrics,
+               const GatewayConfig& config)
       : config_(config),
         services_(registered_services(config)),
-        store_(platform.store),
-        notifier_(platform.bus, platform.clock, platform.metrics) {}
+        store_(store),
+        notifier_(bus, clock, metrics) {}
 
   void register_methods(rpc::MethodTable& methods);
 
@@ -377,8 +378,9 @@ void StateService::register_methods(rpc::MethodTable& methods) {
 
 }  // namespace
 
-void register_state_service(Platform& platform, const GatewayConfig& config) {
-  std::make_shared<StateService>(platform, config)->register_methods(platform.methods);
+void register_state_service(rpc::MethodTable& methods, bus::StateStore& store, bus::Bus& bus,
+                            const Clock& clock, Metrics& metrics, const GatewayConfig& config) {
+  std::make_shared<StateService>(store, bus, clock, metrics, config)->register_methods(methods);
 }
 
 }  // namespace virtufin::gateway
