@@ -22,7 +22,14 @@ GatewayModule::GatewayModule(Platform& platform, GatewayConfig config)
                          platform_.metrics, config_);
   register_config_service(platform_.methods, config_);
   pubsub_->register_methods(platform_.methods);
-  pubsub_->register_routes(platform_.http);
+  platform_.http.route("POST", "/v1/pubsub/{topic}",
+                       [pubsub = pubsub_](const std::shared_ptr<rpc::HttpExchange>& exchange) {
+                         pubsub->publish_over_http(exchange);
+                       });
+  platform_.http.route("GET", "/v1/pubsub/stream",
+                       [pubsub = pubsub_](const std::shared_ptr<rpc::HttpExchange>& exchange) {
+                         pubsub->stream_over_http(exchange);
+                       });
 }
 
 GatewayModule::~GatewayModule() { stop(std::chrono::steady_clock::now()); }

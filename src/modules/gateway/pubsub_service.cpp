@@ -8,7 +8,6 @@
 #include "modules/gateway/publish_body.h"
 #include "modules/gateway/sinks.h"
 #include "modules/gateway/stream_query.h"
-#include "rpc/server.h"
 #include "virtufin/pubsub.pb.h"
 
 namespace virtufin::gateway {
@@ -98,18 +97,6 @@ void PubsubService::register_methods(rpc::MethodTable& methods) {
                                      reply(std::move(response));
                                    });
       });
-}
-
-void PubsubService::register_routes(rpc::HttpServer& http) {
-  const auto self = shared_from_this();
-  http.route("POST", "/v1/pubsub/{topic}",
-             [self](const std::shared_ptr<rpc::HttpExchange>& exchange) {
-               self->publish_over_http(exchange);
-             });
-  http.route("GET", "/v1/pubsub/stream",
-             [self](const std::shared_ptr<rpc::HttpExchange>& exchange) {
-               self->stream_over_http(exchange);
-             });
 }
 
 void PubsubService::publish_over_http(const std::shared_ptr<rpc::HttpExchange>& exchange) const {

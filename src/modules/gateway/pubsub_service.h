@@ -8,14 +8,10 @@
 #include "rpc/http_route.h"
 #include "rpc/method.h"
 
-namespace virtufin::rpc {
-class HttpServer;
-}
-
 namespace virtufin::gateway {
 
-/// Pubsub's methods, and its two routes beyond transcoding: the forms of a published body, and
-/// server-sent events over the same fan-out as Subscribe.
+/// Pubsub's methods, and the handlers of its two routes beyond transcoding: the forms of a
+/// published body, and server-sent events over the same fan-out as Subscribe.
 ///
 /// Life: held by shared_ptr, by what it registered too.
 /// Threads: any, once registered.
@@ -24,7 +20,6 @@ class PubsubService : public std::enable_shared_from_this<PubsubService> {
   PubsubService(bus::Bus& bus, std::shared_ptr<Fanout> fanout);
 
   void register_methods(rpc::MethodTable& methods);
-  void register_routes(rpc::HttpServer& http);
 
   /// PublishEvent and Subscribe answer UNAVAILABLE from here on.
   void close_intake() { closed_.store(true, std::memory_order_release); }

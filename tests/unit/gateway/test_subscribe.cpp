@@ -52,7 +52,7 @@ TEST_CASE("all streams of a pattern share one bus subscription and one form of e
   rig.publish("a.b", event("3"));
   CHECK(clients.back()->received(3).back().cloudevent().id() == "3");
   clients.back().call->cancel();
-  clients.back()->finished();
+  CHECK(clients.back()->finished().code() == StatusCode::kCancelled);
   CHECK(eventually([&] { return rig.bus.footprint().subscriptions == 0; }));
   CHECK(rig.bus.footprint().patterns == 0);
 }
@@ -233,7 +233,7 @@ TEST_CASE("a stream whose write fails is gone") {
   rig.publish("a", event("2"));
   broken->received(1);
   broken->read_on(absl::UnavailableError("reset"));
-  broken->finished();
+  CHECK(broken->finished().code() == StatusCode::kUnavailable);
   CHECK(broken->received_now() == 1);
   CHECK(eventually([&] { return rig.bus.footprint().subscriptions == 1; }));
   CHECK(eventually([&] { return rig.fanout->open_streams() == 1; }));
@@ -249,7 +249,7 @@ TEST_CASE("a call that was cancelled before it opened leaves nothing") {
   SubscribeRequest request;
   request.add_topics("a");
   (*rig.methods.find("virtufin.Pubsub/Subscribe"))->call(call, rpc::make_bytes(request), stream);
-  stream->finished();
+  CHECK(stream->finished().code() == StatusCode::kCancelled);
   CHECK(eventually([&] { return rig.bus.footprint().subscriptions == 0; }));
   CHECK(rig.fanout->open_streams() == 0);
 }
@@ -316,7 +316,7 @@ TEST_CASE("a Subscribe that cannot be is refused with a reason") {
   CHECK(full.code() == StatusCode::kResourceExhausted);
   CHECK(message(full).find("max_streams") != std::string::npos);
   open.call->cancel();
-  open->finished();
+  CHECK(open->finished().code() == StatusCode::kCancelled);
   CHECK(eventually([&] { return rig.fanout->open_streams() == 0; }));
   rig.subscribe({"a"})->started();
 }
@@ -371,7 +371,7 @@ TEST_CASE("streams come and go while events flow") {
     const auto client = rig.subscribe({round % 2 == 0 ? "t.x" : "t.*"});
     client->started();
     client.call->cancel();
-    client->finished();
+    CHECK(client->finished().code() == StatusCode::kCancelled);
   }
   stop = true;
   publisher.join();
