@@ -33,7 +33,4 @@ class FanoutEvent {
 };
 using FanoutEventPtr = std::shared_ptr<const FanoutEvent>;
 
-/// The text as a JSON string, quotes included, appended.
-void append_json_string(std::string_view text, std::string& out);
-
 }  // namespace virtufin::gateway

@@ -2,12 +2,15 @@
 
 #include <simdjson.h>
 
+#include <stdexcept>
+
 #include "core/errors.h"
 #include "core/event_codec.h"
 #include "core/log.h"
 #include "modules/gateway/publish_body.h"
 #include "modules/gateway/sinks.h"
 #include "modules/gateway/stream_query.h"
+#include "rpc/transcoder.h"
 #include "virtufin/pubsub.pb.h"
 
 namespace virtufin::gateway {
@@ -20,10 +23,18 @@ PublishResponse published() {
   return response;
 }
 
+std::string json_of(const google::protobuf::Message& message) {
+  std::string json;
+  if (const absl::Status status = rpc::JsonCodec().to_json(message, json); !status.ok()) {
+    throw std::logic_error(status.ToString());  // a message of our own
+  }
+  return json;
+}
+
 }  // namespace
 
 PubsubService::PubsubService(bus::Bus& bus, std::shared_ptr<Fanout> fanout)
-    : bus_(bus), fanout_(std::move(fanout)) {}
+    : bus_(bus), published_json_(json_of(published())), fanout_(std::move(fanout)) {}
 
 absl::Status PubsubService::check_open() const {
   return closed_.load(std::memory_order_acquire)
@@ -102,13 +113,12 @@ void PubsubService::register_methods(rpc::MethodTable& methods) {
 void PubsubService::publish_over_http(const std::shared_ptr<rpc::HttpExchange>& exchange) const {
   const rpc::HttpRequest& request = exchange->request();
   publish(request.capture("topic"), event_from_publish_body(request.headers, request.body),
-          [exchange](const absl::Status& status) {
+          [self = shared_from_this(), exchange](const absl::Status& status) {
             if (!status.ok()) {
               return exchange->reply(rpc::error_response(status));
             }
-            // What transcoding makes of published().
             rpc::HttpResponse response;
-            response.body = R"({"status":{"success":true,"status":"OK"}})";
+            response.body = self->published_json_;
             exchange->reply(std::move(response));
           });
 }

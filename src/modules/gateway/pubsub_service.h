@@ -2,6 +2,8 @@
 
 #include <atomic>
 #include <memory>
+#include <string>
+#include <string_view>
 
 #include "bus/bus.h"
 #include "modules/gateway/fanout.h"
@@ -35,6 +37,7 @@ class PubsubService : public std::enable_shared_from_this<PubsubService> {
   void publish(std::string_view topic, absl::StatusOr<EventPtr> event, bus::PublishDone done) const;
 
   bus::Bus& bus_;
+  const std::string published_json_;  ///< what transcoding makes of the method's answer
   const std::shared_ptr<Fanout> fanout_;
   std::atomic<bool> closed_{false};
 };

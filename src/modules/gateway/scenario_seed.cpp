@@ -9,7 +9,7 @@
 
 #include "core/errors.h"
 #include "core/scenario.h"
-#include "modules/gateway/fanout_event.h"
+#include "rpc/json_text.h"
 
 namespace virtufin::gateway {
 namespace {
@@ -71,7 +71,7 @@ absl::StatusOr<std::optional<std::string>> with_live(const bus::Item& index) {
       return std::optional<std::string>();
     }
     listed += ',';
-    append_json_string(text, listed);
+    rpc::append_json_string(listed, text);
   }
   return std::optional<std::string>(listed + "]");
 }

@@ -4,31 +4,31 @@
 #include "core/event_writer.h"
 #include "core/log.h"
 #include "core/uuid.h"
-#include "modules/gateway/fanout_event.h"
+#include "rpc/json_text.h"
 
 namespace virtufin::gateway {
 namespace {
 
 std::string payload(const StateChange& change) {
   std::string json = "{\"service\":";
-  append_json_string(change.service, json);
+  rpc::append_json_string(json, change.service);
   if (change.keys != nullptr) {
     json += ",\"keys\":[";
     for (const std::string& key : *change.keys) {
       if (&key != &change.keys->front()) {
         json += ',';
       }
-      append_json_string(key, json);
+      rpc::append_json_string(json, key);
     }
     json += ']';
   } else {
     json += ",\"key\":";
-    append_json_string(change.key, json);
+    rpc::append_json_string(json, change.key);
   }
   json += change.saved ? ",\"action\":\"save\"" : ",\"action\":\"delete\"";
   if (change.value != nullptr) {
     json += ",\"value\":";
-    append_json_string(*change.value, json);
+    rpc::append_json_string(json, *change.value);
   }
   return json += '}';
 }

@@ -91,7 +91,7 @@ TEST_CASE("POST publishes and answers like the method") {
            {{"Content-Type", "application/cloudevents+json; charset=utf-8"}});
   CHECK(response.status == 200);
   CHECK(response.content_type == "application/json");
-  CHECK(response.body == R"({"status":{"success":true,"status":"OK"}})");
+  CHECK(response.body == R"({"status":{"success":true,"status":"OK","message":""}})");
   const auto received = client->received(1);
   CHECK(received.at(0).cloudevent().id() == "7");
   CHECK(received.at(0).cloudevent().text_data() == R"({"a":1})");

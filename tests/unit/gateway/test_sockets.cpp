@@ -327,10 +327,11 @@ TEST_CASE("every form of a POST body arrives as the event that it says") {
 TEST_CASE("POST answers what the method's JSON is") {
   Server server;
   const Answer mine = rest(server, "POST", "/v1/pubsub/t", R"({"data":""})");
-  CHECK(mine.body == R"({"status":{"success":true,"status":"OK"}})");
+  CHECK(mine.body == R"({"status":{"success":true,"status":"OK","message":""}})");
   const Answer transcoded =
       rest(server, "POST", "/v1/state/save-state", R"({"service":"api","key":"k","value":"v"})");
-  CHECK_THAT(transcoded.body, Catch::Contains(R"("status":{"success":true,"status":"OK"})"));
+  CHECK_THAT(transcoded.body,
+             Catch::Contains(R"("status":{"success":true,"status":"OK","message":""})"));
 }
 
 TEST_CASE("state over REST") {
