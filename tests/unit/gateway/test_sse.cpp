@@ -34,7 +34,7 @@ TEST_CASE("server-sent events have the exact shape") {
       R"(data: {"topic":"a","cloudevent":{"specversion":"1.0",)";
   const std::string body = client->streamed("id: 2");
   CHECK(body.substr(0, expected.size()) == expected);
-  const std::string pretty = R"("data":{   "pretty": "a\nb"  }}})";
+  const std::string pretty = R"("data":{"pretty":"a\nb"}}})";
   CHECK_THAT(body, Catch::Contains(pretty));
   CHECK_THAT(body, Catch::Contains("}\n\nid: 2\ndata: {\"topic\":\"b\",\"cloudevent\":" +
                                    to_json(*second) + "}\n\n"));
