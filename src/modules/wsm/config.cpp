@@ -3,6 +3,7 @@
 #include "core/errors.h"
 #include "modules/wsm/feeds/market_shape.h"
 #include "modules/wsm/feeds/registry.h"
+#include "modules/wsm/net/address_guard.h"
 #include "modules/wsm/net/url.h"
 
 namespace virtufin::wsm {
@@ -80,6 +81,9 @@ void WsmConfig::read(ConfigSection section) {
   section.value("allow_private_hosts", allow_private_hosts,
                 "Hosts, addresses and networks that may be loopback, private or link-local; all "
                 "others must resolve to public addresses.");
+  if (const auto guard = AddressGuard::create(allow_private_hosts); !guard.ok()) {
+    section.complain("allow_private_hosts", message(guard.status()));
+  }
   section.value("snapshot_interval_ms", snapshot_interval,
                 "Between two published books of one symbol.", {10, 3'600'000});
   section.value("max_book_levels", max_book_levels,

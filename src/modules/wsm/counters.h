@@ -46,20 +46,25 @@ class Count {
   std::atomic<std::uint64_t> value_{0};
 };
 
-/// One connection's counts. Written on its loop, read from any thread; publish_failed is written
-/// wherever the bus completes.
+/// One connection's counts, written on its loop and read from any thread. What the bus did not take
+/// is counted by the PublishGate.
 struct ConnectionCounters {
   Count frames_in, market_frames, control_frames, duplicates, not_published, undecodable;
   Count frame_events, other_events, reconnects;
-  std::atomic<std::uint64_t> publish_failed{0};
   std::atomic<std::int64_t> exchange_lag_us{0};  ///< of the last frame with a time
 
   Totals totals() const {
-    return {
-        frames_in.value(),    market_frames.value(), control_frames.value(),
-        duplicates.value(),   not_published.value(), undecodable.value(),
-        frame_events.value(), other_events.value(),  publish_failed.load(std::memory_order_relaxed),
-        reconnects.value()};
+    Totals totals;
+    totals.frames_in = frames_in.value();
+    totals.market_frames = market_frames.value();
+    totals.control_frames = control_frames.value();
+    totals.duplicates = duplicates.value();
+    totals.not_published = not_published.value();
+    totals.undecodable = undecodable.value();
+    totals.frame_events = frame_events.value();
+    totals.other_events = other_events.value();
+    totals.reconnects = reconnects.value();
+    return totals;
   }
 };
 

@@ -42,6 +42,7 @@ absl::Status MarketFeed::publish_on(std::string_view head) {
         address->selector, fmt::format("exchange.{}.orderbook.{}", codec_->venue(), symbol));
     books_[i].publish_at_once = true;
   }
+  publishing_ = true;
   return codec_->publish_on(bus_, head);
 }
 
@@ -119,6 +120,7 @@ void MarketFeed::tick(std::chrono::steady_clock::time_point now) {
 }
 
 void MarketFeed::publish_book(Book& book) {
+  if (!publishing_) return;
   const OrderBook& levels = book.keeper.book();
   const TimePoint now = clock_.now();
   std::string json = R"({"bids":)";

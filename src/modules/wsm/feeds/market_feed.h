@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -49,6 +50,9 @@ class MarketFeed {
   /// FeedCodec::publish_on().
   absl::Status publish_on(std::string_view head);
 
+  /// No event until publish_on(), which tells what was missed by gaps.
+  void stop_publishing() { publishing_ = false; }
+
   /// A connection stands. The next current book of each symbol is published at once.
   void connected();
 
@@ -86,6 +90,7 @@ class MarketFeed {
   const Clock& clock_;
   Output& output_;
   const Settings settings_;
+  bool publishing_ = false;
   std::vector<Book> books_;
   std::vector<std::optional<MarketShape>> gaps_;  ///< by symbol
   std::chrono::steady_clock::time_point last_snapshots_{};
