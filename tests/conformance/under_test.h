@@ -1,0 +1,57 @@
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "bus/bus.h"
+#include "bus/state_store.h"
+#include "core/time.h"
+
+/// What the conformance suite runs on. An implementation gives a factory; what it cannot do, it
+/// says here, and the suite then expects the documented error instead.
+namespace virtufin::testing {
+
+class BusUnderTest {
+ public:
+  virtual ~BusUnderTest() = default;
+  virtual bus::Bus& bus() = 0;
+  /// How long a publish waits for a full `block` subscription.
+  virtual std::chrono::milliseconds block() const = 0;
+
+  bool wildcards = true;  ///< else UNIMPLEMENTED
+  /// Publishing ends in the handler's own queue at once; else the suite waits between publishing
+  /// and looking.
+  bool synchronous = true;
+};
+
+class StoreUnderTest {
+ public:
+  virtual ~StoreUnderTest() = default;
+  virtual bus::StateStore& store() = 0;
+  /// Closes the store and opens the same one again.
+  virtual void reopen() = 0;
+  /// Lets so much time pass for what has a ttl.
+  virtual void pass(std::chrono::seconds time) = 0;
+
+  bool queries = true;     ///< else UNIMPLEMENTED
+  bool durable = false;    ///< what was acknowledged is there after reopen()
+  bool tells_etag = true;  ///< save() answers the new etag
+};
+
+struct BusKind {
+  std::string name;
+  std::function<std::unique_ptr<BusUnderTest>()> make;
+};
+struct StoreKind {
+  std::string name;
+  std::function<std::unique_ptr<StoreUnderTest>()> make;
+};
+
+/// Every implementation that this build has.
+const std::vector<BusKind>& buses();
+const std::vector<StoreKind>& stores();
+
+}  // namespace virtufin::testing
