@@ -40,6 +40,7 @@ struct Endpoint {
 
 /// The gRPC server: one generic service on one completion queue, over the method table; health and
 /// reflection (v1, v1alpha) included. Metadata, deadlines, cancellation, flow control of streams.
+/// Calls other than health and reflection are UNAVAILABLE while not Health::serving().
 ///
 /// Life: constructed, bind() all, start(), drain(deadline), destroyed; on the main thread.
 class GrpcServer {
@@ -59,7 +60,11 @@ class GrpcServer {
 };
 
 /// The HTTP server: REST by transcoding from the methods' google.api.http annotations, the further
-/// routes, `/health` and its kin, `/metrics`.
+/// routes, `/health` and its kin, `/metrics`. All but these two are 503 while not
+/// Health::serving().
+///
+/// Life: constructed, route() and bind() all, start(), drain(deadline), destroyed before the loops;
+/// on the main thread.
 class HttpServer {
  public:
   HttpServer(MethodTable& methods, Health& health, Metrics& metrics, Loops& loops,
@@ -67,11 +72,13 @@ class HttpServer {
   ~HttpServer();
 
   /// `path_template` as in google.api.http: `/v1/pubsub/{topic}`, `{key=**}`. A route wins over a
-  /// method's transcoding of the same shape; literals win over captures. Before start().
+  /// method's transcoding of the same shape; literals win over captures. Before start(). Throws
+  /// std::invalid_argument for a template that is none or a route that exists.
   void route(std::string_view verb, std::string_view path_template, HttpHandler handler);
 
   absl::StatusOr<std::uint16_t> bind(const Endpoint& endpoint);
   absl::Status start();
+  /// Takes no new connections, closes idle ones, lets running calls end until the deadline.
   void drain(std::chrono::steady_clock::time_point deadline);
 
  private:
