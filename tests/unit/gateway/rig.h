@@ -74,13 +74,13 @@ class FakeStream final : public rpc::ServerStream {
 
   void start(Metadata metadata) override {
     state_.change([&] {
-      REQUIRE_FALSE(metadata_);
+      broke_rules_ = broke_rules_ || metadata_ || finished_ || !received_.empty();
       metadata_ = std::move(metadata);
     });
   }
   void write(rpc::BytesPtr message, absl::AnyInvocable<void(absl::Status)> written) override {
     const bool reading = state_.change([&] {
-      overlapped_ = overlapped_ || pending_;
+      broke_rules_ = broke_rules_ || pending_ || finished_ || !metadata_;
       SubscribeResponse response;
       parsed_ = response.ParseFromString(std::string(rpc::view(*message))) && parsed_;
       bytes_.push_back(message);
@@ -92,8 +92,7 @@ class FakeStream final : public rpc::ServerStream {
   }
   void finish(absl::Status status) override {
     state_.change([&] {
-      REQUIRE_FALSE(finished_);
-      overlapped_ = overlapped_ || pending_;
+      broke_rules_ = broke_rules_ || pending_ || finished_;
       finished_ = std::move(status);
     });
   }
@@ -125,7 +124,7 @@ class FakeStream final : public rpc::ServerStream {
     CHECK(state_.wait([&] { return received_.size() >= at_least; }));
     return state_.read([&] {
       CHECK(parsed_);
-      CHECK_FALSE(overlapped_);
+      CHECK_FALSE(broke_rules_);
       return received_;
     });
   }
@@ -137,7 +136,10 @@ class FakeStream final : public rpc::ServerStream {
   }
   absl::Status finished() {
     REQUIRE(state_.wait([&] { return finished_.has_value(); }));
-    return state_.read([&] { return *finished_; });
+    return state_.read([&] {
+      CHECK_FALSE(broke_rules_);
+      return *finished_;
+    });
   }
 
  private:
@@ -150,7 +152,8 @@ class FakeStream final : public rpc::ServerStream {
   absl::Status broken_;
   bool reading_ = true;
   bool parsed_ = true;
-  bool overlapped_ = false;
+  bool broke_rules_ =
+      false;  ///< a start too late or twice, two writes at once, a write after the end
 };
 
 /// An HTTP request without a server; keeps what it is answered.
