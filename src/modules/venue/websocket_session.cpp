@@ -155,6 +155,7 @@ void WebSocketSession::on_message(Opcode opcode, std::string_view payload) {
     send_close_and_end({close_code_of(payload), {}});
     return;
   }
+  if (opcode == Opcode::kPong) return;  // a sign of life, which read() noted
   if (over_message_rate()) {
     begin_close({CloseCode::kPolicy, "too many messages per second"});
     return;
@@ -164,7 +165,7 @@ void WebSocketSession::on_message(Opcode opcode, std::string_view payload) {
     case Opcode::kPing: answer(Opcode::kPong, payload); break;
     case Opcode::kText: on_request(payload); break;
     case Opcode::kBinary: begin_close({CloseCode::kPolicy, "requests are text messages"}); break;
-    default: break;  // a pong: it counted as a sign of life
+    default: break;  // the reader gives no others
   }
 }
 
@@ -287,7 +288,6 @@ void WebSocketSession::flush() {
 void WebSocketSession::written(std::size_t bytes) {
   write_in_flight_ = false;
   if (state_ == State::kEnded) return;
-  alive_ = steady_clock::now();
   writing_.clear();
   counters_->bytes_sent.fetch_add(bytes, std::memory_order_relaxed);
   counters_->frames_sent.fetch_add(writing_frames_, std::memory_order_relaxed);
