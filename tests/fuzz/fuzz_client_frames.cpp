@@ -37,8 +37,8 @@ Result read(std::string_view bytes, std::size_t piece) {
 
 }  // namespace
 
-/// What a client may send: frames mean the same in whatever pieces they come, and a request's target
-/// is decoded or refused.
+/// What a client may send: frames mean the same in whatever pieces they come, and a request's
+/// target is decoded or refused.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(bytes), size);
   const Result whole = read(text, std::max<std::size_t>(size, 1));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <limits>
+#include <sstream>
 
 #include "core/log.h"
 
@@ -62,6 +63,13 @@ std::size_t Playback::stream_index(const std::string& name) {
 
 absl::Status Playback::load_frames(const RecordedVenue& recorded) {
   for (const RecordedConnection& connection : recorded.connections) {
+    // A stream that was asked for is the market's, even if nothing came on it.
+    constexpr std::string_view kStreams = "?streams=";
+    const std::size_t at = connection.url.find(kStreams);
+    if (at != std::string::npos) {
+      std::istringstream names(connection.url.substr(at + kStreams.size()));
+      for (std::string stream; std::getline(names, stream, '/');) stream_index(stream);
+    }
     for (const RecordedFrame& frame : connection.frames) {
       // Acknowledgements belong to the connection that was recorded, not to the market.
       if (frame.text.starts_with(R"({"result":)")) continue;

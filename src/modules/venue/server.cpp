@@ -178,16 +178,16 @@ void VenueServer::stop(std::chrono::steady_clock::time_point deadline) {
   Impl& impl = *impl_;
   if (impl.thread.joinable()) {
     close_intake();
-    std::promise<void> all_gone;
-    boost::asio::post(impl.io, [&] {
+    // Shared: with a deadline in the past, the task runs when this function has moved on.
+    const auto all_gone = std::make_shared<std::promise<void>>();
+    boost::asio::post(impl.io, [&impl, all_gone] {
       for (const auto& market : impl.exchange.markets()) market->stop();
-      impl.exchange.when_empty([&all_gone] { all_gone.set_value(); });
+      impl.exchange.when_empty([all_gone] { all_gone->set_value(); });
       for (const auto& session : impl.exchange.sessions()) session->close();
     });
-    all_gone.get_future().wait_until(deadline);
+    all_gone->get_future().wait_until(deadline);
     impl.io.stop();
     impl.thread.join();
-    impl.exchange.when_empty({});
   }
   impl.end_all();
 }
