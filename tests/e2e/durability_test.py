@@ -13,14 +13,17 @@ class DurabilityTest(unittest.TestCase):
 venue = true
 [venue]
 port = {venue_port}
-markets = ["synthetic"]
+source = "synthetic"
+symbols = ["BTCUSDT", "ETHUSDT"]
 rate = 2000
+laps = 0
 [state]
 durability = "{durability}"
 path = "state.db"
 """
         with harness.Platform(config) as platform:
-            platform.create_worker("libimbalance.so", ["act.exchange.binance.orderbook.update"])
+            platform.create_worker("libimbalance.so", ["act.exchange.binance.orderbook.update",
+                                                       "act.exchange.binance.orderbook.snapshot"])
             orders = platform.subscribe("sc.LIVE.orders")
             platform.ok("POST", "/v1/connections", {
                 "url": f"ws://127.0.0.1:{venue_port}/stream",
