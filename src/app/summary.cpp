@@ -16,6 +16,7 @@ void visit_counts(const Summary& s, Visit&& visit) {
   visit("not_published", s.not_published, "while publishing was off");
   visit("undecodable", s.undecodable, "not what the venue promises");
   visit("frame_events", s.frame_events, "market events out of frames");
+  visit("other_events", s.other_events, "snapshots, gaps, lifecycle");
   visit("events_delivered", s.events_delivered, "matched to workers");
   visit("processed", s.processed, "");
   visit("dead_lettered", s.dead_lettered, "");
