@@ -33,6 +33,7 @@ path = "state.db"
             platform.kill()
             orders.thread.join(timeout=harness.DEADLINE_S)
             seen += orders.drain()
+            orders.close()
 
             platform.start()
             workers = platform.ok("GET", "/v1/workers")["workers"]

@@ -101,6 +101,8 @@ class Stream:
         with contextlib.suppress(OSError):
             if self.connection.sock:
                 self.connection.sock.shutdown(socket.SHUT_RDWR)
+        self.thread.join(timeout=DEADLINE_S)
+        self.response.close()
         self.connection.close()
 
 
@@ -138,9 +140,9 @@ class Platform:
             "VIRTUFIN_WORKMANAGER__GRPC_PORT": str(free_port()),
         })
         environment.update(self.environment)
-        self.output = open(self.path / "output.txt", "a+b")
-        self.process = subprocess.Popen(arguments, env=environment, stdout=self.output,
-                                        stderr=subprocess.STDOUT, cwd=self.path)
+        with open(self.path / "output.txt", "ab") as output:
+            self.process = subprocess.Popen(arguments, env=environment, stdout=output,
+                                            stderr=subprocess.STDOUT, cwd=self.path)
         wait_for(self._ready, f"ready\n{self.printed()}")
         return self
 
@@ -211,5 +213,4 @@ class Platform:
                     raise AssertionError(f"ended with {status}:\n{self.printed()}")
         if kind:
             print(self.printed()[-4000:])
-        self.output.close()
         self.folder.cleanup()
