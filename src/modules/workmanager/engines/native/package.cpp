@@ -47,6 +47,29 @@ bool is_zip(std::span<const std::uint8_t> bytes) {
   return bytes.size() >= 4 && std::memcmp(bytes.data(), "PK\x03\x04", 4) == 0;
 }
 
+/// Whether all that the loader will map is there: it maps without looking, and touching what lies
+/// behind the end of a file that was cut off ends the process.
+absl::Status check_segments(std::span<const std::uint8_t> bytes, const Elf64_Ehdr& header,
+                            std::string_view name) {
+  const std::uint64_t size = bytes.size();
+  const std::uint64_t table = std::uint64_t{header.e_phnum} * sizeof(Elf64_Phdr);
+  if (header.e_phentsize != sizeof(Elf64_Phdr) || header.e_phnum == 0 || header.e_phoff > size ||
+      table > size - header.e_phoff) {
+    return invalid_argument("{} is cut off or damaged: its program headers are not in the file",
+                            name);
+  }
+  for (std::size_t i = 0; i < header.e_phnum; ++i) {
+    Elf64_Phdr segment;
+    std::memcpy(&segment, bytes.data() + header.e_phoff + i * sizeof segment, sizeof segment);
+    if (segment.p_offset > size || segment.p_filesz > size - segment.p_offset) {
+      return invalid_argument(
+          "{} is cut off: segment {} ends at byte {}, the file has {}; build or send it again",
+          name, i, segment.p_offset + segment.p_filesz, size);
+    }
+  }
+  return absl::OkStatus();
+}
+
 /// A shared library for this machine; what the loader itself would say less clearly.
 absl::Status check_elf(std::span<const std::uint8_t> bytes, std::string_view name) {
   if (!is_elf(bytes) || bytes.size() < sizeof(Elf64_Ehdr)) {
@@ -62,7 +85,7 @@ absl::Status check_elf(std::span<const std::uint8_t> bytes, std::string_view nam
     return invalid_argument("{} is no shared library (ELF type {}); link it with -shared", name,
                             header.e_type);
   }
-  return absl::OkStatus();
+  return check_segments(bytes, header, name);
 }
 
 bool valid_library_name(std::string_view name) {
