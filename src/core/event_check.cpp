@@ -3,7 +3,6 @@
 #include <absl/strings/escaping.h>
 #include <simdjson.h>
 
-#include <array>
 #include <charconv>
 #include <cstdint>
 #include <cstring>
@@ -23,34 +22,48 @@ Word load(const char* at) {
   return word;
 }
 
-/// Non-zero if a byte of `word` is outside 0x20 to 0x7e. A byte's borrow can only mark a byte above
-/// one that is marked already.
-constexpr std::uint64_t unusual(std::uint64_t word) {
-  constexpr std::uint64_t kOnes = 0x0101010101010101, kHighs = 0x8080808080808080;
-  const std::uint64_t below_space = word - kOnes * 0x20;
-  const std::uint64_t del = (word ^ (kOnes * 0x7f)) - kOnes;
-  return (word | below_space | del) & kHighs;
+constexpr std::uint64_t kOnes = 0x0101010101010101;
+constexpr std::uint64_t kHighs = 0x8080808080808080;
+
+/// The high bit of each byte of `word` that lies in `first` to `last`, for bytes below 0x80.
+constexpr std::uint64_t within(std::uint64_t word, std::uint64_t first, std::uint64_t last) {
+  return (word + kOnes * (0x80 - first)) & ~(word + kOnes * (0x7f - last)) & kHighs;
 }
 
-/// Printable ASCII throughout: what nearly all attributes are.
-bool printable(std::string_view text) {
+constexpr bool all_printable(std::uint64_t word) {
+  const std::uint64_t low = word & ~kHighs;
+  return (within(low, 0x20, 0x7e) & ~word) == kHighs;
+}
+
+constexpr bool all_alphanumeric(std::uint64_t word) {
+  const std::uint64_t low = word & ~kHighs;
+  return ((within(low, 'a', 'z') | within(low, '0', '9')) & ~word) == kHighs;
+}
+
+/// Whether `test` holds of all characters, eight at a time.
+template <bool (*test)(std::uint64_t)>
+bool each(std::string_view text) {
   const char* at = text.data();
   const std::size_t size = text.size();
   if (size >= 8) {
-    std::uint64_t found = 0;
-    for (std::size_t i = 0; i + 8 < size; i += 8) found |= unusual(load<std::uint64_t>(at + i));
-    return (found | unusual(load<std::uint64_t>(at + size - 8))) == 0;
+    bool holds = test(load<std::uint64_t>(at + size - 8));
+    for (std::size_t i = 0; i + 8 < size; i += 8) holds &= test(load<std::uint64_t>(at + i));
+    return holds;
   }
   if (size >= 4) {
-    const std::uint64_t low = load<std::uint32_t>(at);
-    const std::uint64_t high = load<std::uint32_t>(at + size - 4);
-    return unusual(low | high << 32) == 0;
+    const std::uint64_t low = load<std::uint32_t>(at), high = load<std::uint32_t>(at + size - 4);
+    return test(low | high << 32);
   }
-  for (const char c : text) {
-    if (c < 0x20 || c > 0x7e) return false;
-  }
-  return true;
+  if (size == 0) return true;
+  // First, middle and last are all of up to three; the first again fills the word.
+  const auto byte = [at](std::size_t i) {
+    return std::uint64_t{static_cast<unsigned char>(at[i])};
+  };
+  return test(byte(0) * (kOnes & ~std::uint64_t{0xffff}) | byte(size / 2) << 8 | byte(size - 1));
 }
+
+/// Printable ASCII throughout: what nearly all attributes are.
+bool printable(std::string_view text) { return each<all_printable>(text); }
 
 /// A name as it may stand in a message: what cannot be printed is escaped, what is long is cut.
 std::string quoted(std::string_view name) {
@@ -84,19 +97,7 @@ absl::Status check_text(std::string_view name, std::string_view text) {
   return {};
 }
 
-// Which characters an attribute's name may have.
-constexpr auto kNameCharacter = [] {
-  std::array<bool, 256> allowed{};
-  for (int c = 'a'; c <= 'z'; ++c) allowed[static_cast<std::size_t>(c)] = true;
-  for (int c = '0'; c <= '9'; ++c) allowed[static_cast<std::size_t>(c)] = true;
-  return allowed;
-}();
-
-bool standard_name(std::string_view name) {
-  bool ok = true;
-  for (const char c : name) ok &= kNameCharacter[static_cast<unsigned char>(c)];
-  return ok;
-}
+bool standard_name(std::string_view name) { return each<all_alphanumeric>(name); }
 
 /// The spellings with a dot that contract/envelope.md accepts.
 bool dotted_name(std::string_view name) {
@@ -205,14 +206,25 @@ class Seen {
   std::uint64_t bits_ = 0;
 };
 
+struct NamedAttribute {
+  std::string_view name;
+  std::string_view EventFields::*attribute;
+};
+constexpr NamedAttribute kRequired[] = {{"id", &EventFields::id},
+                                        {"source", &EventFields::source},
+                                        {"type", &EventFields::type},
+                                        {"specversion", &EventFields::spec_version}};
+// Those that are checked for their characters only.
+constexpr NamedAttribute kTexts[] = {{"id", &EventFields::id},
+                                     {"source", &EventFields::source},
+                                     {"type", &EventFields::type},
+                                     {"datacontenttype", &EventFields::data_content_type},
+                                     {"dataschema", &EventFields::data_schema},
+                                     {"subject", &EventFields::subject}};
+
 absl::Status check_attributes(const EventFields& fields) {
-  const std::pair<std::string_view, std::string_view> required[] = {
-      {"id", fields.id},
-      {"source", fields.source},
-      {"type", fields.type},
-      {"specversion", fields.spec_version}};
-  for (const auto& [name, value] : required) {
-    if (value.empty()) {
+  for (const auto& [name, attribute] : kRequired) {
+    if ((fields.*attribute).empty()) {
       return invalid_argument(
           "'{}' is missing or empty; every CloudEvent has id, source, type and "
           "specversion",
@@ -223,12 +235,10 @@ absl::Status check_attributes(const EventFields& fields) {
     return invalid_argument("'specversion': {} is not supported; it is 1.0",
                             quoted(fields.spec_version));
   }
-  const std::pair<std::string_view, std::string_view> texts[] = {
-      {"id", fields.id},           {"source", fields.source},
-      {"type", fields.type},       {"datacontenttype", fields.data_content_type},
-      {"subject", fields.subject}, {"dataschema", fields.data_schema}};
-  for (const auto& [name, value] : texts) {
-    if (!printable(value)) VIRTUFIN_RETURN_IF_ERROR(check_text(name, value));
+  for (const auto& [name, attribute] : kTexts) {
+    if (!printable(fields.*attribute)) {
+      VIRTUFIN_RETURN_IF_ERROR(check_text(name, fields.*attribute));
+    }
   }
   if (fields.data_kind > DataKind::kProto) {
     return invalid_argument("'data': kind {} is not one of 0 to 4",

@@ -115,12 +115,15 @@ std::optional<UnixTime> parse_unix_time(std::string_view text) {
   std::size_t at = 19;
   std::uint32_t nanos = 0;
   if (text[at] == '.') {
-    std::uint32_t scale = 100'000'000;
+    constexpr std::array<std::uint32_t, 10> kScale = {
+        1'000'000'000, 100'000'000, 10'000'000, 1'000'000, 100'000, 10'000, 1'000, 100, 10, 1};
     const std::size_t first = ++at;
-    for (; at < text.size() && text[at] >= '0' && text[at] <= '9'; ++at) {
-      nanos += scale * static_cast<std::uint32_t>(text[at] - '0');
-      scale /= 10;
+    const std::size_t kept = std::min(first + 9, text.size());
+    for (; at < kept && text[at] >= '0' && text[at] <= '9'; ++at) {
+      nanos = nanos * 10 + static_cast<std::uint32_t>(text[at] - '0');
     }
+    nanos *= kScale[at - first];
+    while (at < text.size() && text[at] >= '0' && text[at] <= '9') ++at;
     if (at == first || at == text.size()) return {};
   }
   std::int64_t offset_minutes = 0;
