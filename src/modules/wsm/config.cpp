@@ -47,7 +47,6 @@ FeedConfig read_feed(ConfigSection section, std::uint32_t dedup_window) {
 }  // namespace
 
 void WsmConfig::read(ConfigSection section) {
-  section.value("enabled", enabled, "Run the market-data module in this process.");
   section.value("host", host, "Address that the module's own ports listen on.");
   section.value("http_port", http_port, "REST port of the module.", {0, 65'535});
   section.value("grpc_port", grpc_port, "gRPC port of the module.", {0, 65'535});

@@ -24,7 +24,6 @@ struct FeedConfig {
 
 /// Config section `wsm`. The ports are bound by the app.
 struct WsmConfig {
-  bool enabled = true;
   std::string host = "127.0.0.1";
   std::uint16_t http_port = 15001;
   std::uint16_t grpc_port = 15002;
