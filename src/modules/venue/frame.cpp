@@ -175,6 +175,7 @@ struct PreparedFrame::Parser {
       return invalid_argument("field '{}' is '{}', no integer up to 2^53", key, printable(token));
     }
     if (frame.channel_ == Channel::kDepth) note_depth(key, *number);
+    if (outer && key == "E") frame.event_time_ms_ = *number;
     if (*number < 0) return absl::OkStatus();
     const auto begin = static_cast<std::uint32_t>(token.data() - base);
     std::uint32_t end = begin;

@@ -52,6 +52,8 @@ class PreparedFrame {
   const std::string& symbol() const { return symbol_; }
   Channel channel() const { return channel_; }
   const std::vector<Slot>& slots() const { return slots_; }
+  /// `E`; 0 where the venue gives none.
+  std::int64_t event_time_ms() const { return event_time_ms_; }
 
   /// Appends the text with `shifts` added.
   void append(const Shifts& shifts, std::string& out) const;
@@ -76,6 +78,7 @@ class PreparedFrame {
   std::string text_, stream_, symbol_;
   Channel channel_ = Channel::kDepth;
   std::vector<Slot> slots_;
+  std::int64_t event_time_ms_ = 0;
   std::size_t data_front_ = 0, data_back_ = 0;
   Depth depth_;
 };

@@ -45,6 +45,7 @@ absl::StatusOr<std::unique_ptr<Playback>> Playback::create(Dialect dialect,
   VIRTUFIN_RETURN_IF_ERROR(playback->load_snapshots(recorded));
   VIRTUFIN_RETURN_IF_ERROR(playback->assign_roles());
   playback->find_shifts();
+  playback->recent_klines_.resize(playback->streams_.size());
   VIRTUFIN_RETURN_IF_ERROR(playback->make_resets());
   return playback;
 }
@@ -246,7 +247,7 @@ WrittenFrame Playback::write_next(TimePoint now, std::string& out) {
   Symbol& symbol = symbols_[frame.symbol];
   Shifts shifts = symbol.shift;
   for (std::int64_t& shift : shifts) shift *= static_cast<std::int64_t>(lap_);
-  shift_of(shifts, SlotKind::kTimeMs) = moved_ms(now, frame.received, options_.keep_times);
+  shift_of(shifts, SlotKind::kTimeMs) = time_shift_ms(frame, now);
   frame.prepared.append(shifts, out);
 
   if (frame.role == Role::kUpdate) {
@@ -265,6 +266,20 @@ WrittenFrame Playback::write_next(TimePoint now, std::string& out) {
     ++lap_;
   }
   return written;
+}
+
+std::int64_t Playback::time_shift_ms(const Frame& frame, TimePoint now) {
+  std::int64_t shift = moved_ms(now, frame.received, options_.keep_times);
+  if (frame.prepared.channel() != Channel::kKline || options_.keep_times) return shift;
+  // A kline has no id of its own: its `E` is what tells it from the others. Played fast enough two
+  // would come to the same one, which no venue sends.
+  auto& recent = recent_klines_[frame.stream];
+  std::int64_t time = frame.prepared.event_time_ms() + shift;
+  while (std::find(recent.begin(), recent.end(), time) != recent.end()) ++time;
+  shift = time - frame.prepared.event_time_ms();
+  if (recent.size() == kRecentKlines) recent.pop_front();
+  recent.push_back(time);
+  return shift;
 }
 
 absl::StatusOr<std::string> Playback::depth(std::string_view symbol_name, std::size_t limit,

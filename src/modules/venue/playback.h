@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
@@ -32,7 +33,8 @@ struct PlaybackOptions {
 /// frames that the snapshot contains already; these are played in the first lap only (Binance's own
 /// rule tells every reader to drop them).
 ///
-/// Times: moved by (moment of sending − recorded receipt), in whole milliseconds.
+/// Times: moved by (moment of sending − recorded receipt), in whole milliseconds; of two klines of
+/// one stream that would come to the same `E` the later one takes the next free millisecond.
 ///
 /// Every frame is parsed once; sending it is a copy with other digits. The book for a REST answer
 /// is computed when it is asked for.
@@ -93,6 +95,7 @@ class Playback final : public FrameSource {
   absl::Status assign_roles();
   void find_shifts();
   absl::Status make_resets();
+  std::int64_t time_shift_ms(const Frame& frame, TimePoint now);
   std::size_t symbol_index(const std::string& name);
   std::size_t stream_index(const std::string& name);
   const std::vector<std::size_t>& program() const { return lap_ == 0 ? first_lap_ : later_lap_; }
@@ -110,6 +113,8 @@ class Playback final : public FrameSource {
 
   std::uint64_t lap_ = 0;
   std::size_t next_ = 0;  ///< into program()
+  static constexpr std::size_t kRecentKlines = 256;
+  std::vector<std::deque<std::int64_t>> recent_klines_;  ///< the last `E` sent, by stream
 };
 
 }  // namespace virtufin::venue

@@ -269,6 +269,26 @@ TEST_CASE("the first lap is the recording, its times moved to the moment of send
   }
 }
 
+TEST_CASE("klines are told apart by their time however fast they are played") {
+  const auto folder = recordings();
+  if (!folder) return;
+  auto playback = open(*folder, Dialect::kFutures, {.laps = 3});
+  std::map<std::string, std::set<std::int64_t>> seen;
+  std::size_t klines = 0;
+  while (playback->next_due()) {
+    std::string text;
+    playback->write_next(kSendTime, text);  // all in one moment, as by a machine without limits
+    const Seen frame = read(text);
+    if (frame.stream.find("@kline") == std::string::npos) continue;
+    ++klines;
+    seen[frame.stream].insert(frame.numbers.at("E"));
+  }
+  CHECK(klines == 3 * 67);
+  std::size_t different = 0;
+  for (const auto& [stream, times] : seen) different += times.size();
+  CHECK(different == klines);
+}
+
 TEST_CASE("REST answers the recorded snapshot until playback is past it") {
   const auto folder = recordings();
   if (!folder) return;
