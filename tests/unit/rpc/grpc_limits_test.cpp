@@ -1,6 +1,7 @@
 #include <catch2/catch.hpp>
 
 #include "grpc/health/v1/health.pb.h"
+#include "grpc/reflection/v1/reflection.pb.h"
 #include "grpc_client.h"
 #include "rows.h"
 #include "rpc/server.h"
@@ -161,10 +162,14 @@ TEST_CASE("drain lets running calls end, and cancels what is left at the deadlin
   std::string bytes;
   REQUIRE(watch->read(bytes));
   const auto reflection = client.start("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo");
+  grpc::reflection::v1::ServerReflectionRequest list;
+  list.set_list_services("");
+  reflection->write(list.SerializeAsString());
+  REQUIRE(reflection->read(bytes));
   REQUIRE(eventually([&] { return open.size() == 2; }));
   auto first = open.take();
 
-  std::thread draining([&] { server.server->drain(std::chrono::steady_clock::now() + 1s); });
+  std::thread draining([&] { server.server->drain(std::chrono::steady_clock::now() + 3s); });
   CHECK(watch->read(bytes));
   CHECK_FALSE(watch->read(bytes));
   CHECK(watch->finish().error_code() == grpc::StatusCode::UNAVAILABLE);
