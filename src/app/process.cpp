@@ -1,8 +1,7 @@
 #include "app/process.h"
 
-#include <fmt/ranges.h>
-
 #include <chrono>
+#include <future>
 #include <optional>
 
 #include "app/build_info.h"
@@ -25,8 +24,8 @@ struct Process::Impl {
         instance_id(config.instance_id.empty() ? std::string(random_uuid().view())
                                                : config.instance_id),
         loops(config.loops),
-        blocking("blocking", config.blocking_threads, config.blocking_queue),
         bus(config.bus, metrics),
+        blocking("blocking", config.blocking_threads, config.blocking_queue),
         http(methods, health, metrics, loops, config.server),
         grpc(methods, health, metrics, config.server) {}
 
@@ -55,15 +54,24 @@ struct Process::Impl {
   const std::string instance_id;
   const Logger log = logger("app");
 
-  // What outlives what stands above it; modules and servers first to go.
+  /// When destroyed, nothing runs on the loops any more, while they are still there to be posted
+  /// to.
+  struct LoopsEnd {
+    Loops& all;
+    ~LoopsEnd();
+  };
+
+  // Destroyed from the last to the first: the modules, the servers, then the threads that may still
+  // hold something of theirs, and only then what all of them use.
   WallClock clock;
   Metrics metrics;
   Loops loops;
-  BlockingPool blocking;
   bus::MemoryBus bus;
   std::unique_ptr<bus::MemoryStore> store;
   rpc::MethodTable methods;
   rpc::Health health;
+  LoopsEnd loops_end{loops};
+  BlockingPool blocking;
   rpc::HttpServer http;
   rpc::GrpcServer grpc;
   std::optional<Platform> platform;
@@ -78,6 +86,19 @@ struct Process::Impl {
   std::vector<Module*> started;
   bool serving = false;  ///< the servers run
 };
+
+Process::Impl::LoopsEnd::~LoopsEnd() {
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    Loop& loop = all.at(i);
+    std::promise<void> ended;
+    // From inside, so that no other task runs after it.
+    loop.post([&loop, &ended] {
+      loop.io().stop();
+      ended.set_value();
+    });
+    ended.get_future().wait();
+  }
+}
 
 absl::Status Process::Impl::start() {
   auto opened = bus::MemoryStore::open(config.state, clock, metrics);

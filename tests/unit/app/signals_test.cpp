@@ -19,6 +19,9 @@ struct Child {
     pid = fork();
     REQUIRE(pid >= 0);
     if (pid == 0) {
+      // The test program's own handlers are inherited.
+      std::signal(SIGTERM, SIG_DFL);
+      std::signal(SIGINT, SIG_DFL);
       alarm(30);
       _exit(body(ends[1]));
     }
