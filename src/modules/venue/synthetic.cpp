@@ -43,6 +43,7 @@ struct SyntheticMarket::Symbol {
   std::deque<std::int64_t> bids, asks;  ///< lots, best first, one tick apart
   std::int64_t update_id = kFirstUpdateId, last_depth_id = kFirstUpdateId;
   std::int64_t trade_id = kFirstTradeId, aggregate_id = kFirstAggregateId;
+  std::int64_t last_kline_ms = 0;
   bool begun = false;
 
   struct Candle {
@@ -298,11 +299,13 @@ void SyntheticMarket::write_kline(Symbol& symbol, std::string& out) {
   const std::int64_t minute = market_ms() / kMinuteMs;
   const bool closed = candle.minute != minute;
   const std::int64_t opens = candle.minute * kMinuteMs + moved_ms_;
+  // A kline has no id of its own: its `E` is what tells it from the others.
+  symbol.last_kline_ms = std::max(market_ms() + moved_ms_, symbol.last_kline_ms + 1);
   fmt::format_to(
       std::back_inserter(out),
       R"({{"e":"kline","E":{},"s":"{}","k":{{"t":{},"T":{},"s":"{}","i":"1m","f":{},"L":{},)"
       R"("o":"{}","c":"{}","h":"{}","l":"{}","v":"{}","n":{},"x":{},"q":"{}","V":"{}","Q":"{}","B":"0"}}}})",
-      market_ms() + moved_ms_, symbol.name, opens, opens + kMinuteMs - 1, symbol.name,
+      symbol.last_kline_ms, symbol.name, opens, opens + kMinuteMs - 1, symbol.name,
       candle.first_trade, candle.last_trade, writer.price(candle.open), writer.price(candle.close),
       writer.price(candle.high), writer.price(candle.low), writer.quantity(candle.lots),
       candle.trades, closed, writer.quote(candle.quote), writer.quantity(candle.taker_lots),

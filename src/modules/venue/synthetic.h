@@ -32,6 +32,8 @@ inline constexpr TimePoint kSyntheticBegin{std::chrono::seconds(1'704'067'200)};
 /// book is never crossed and its ids never skip. The same symbols, seed and rate give the same
 /// frames; their times are moved to the moment of sending as a recording's are.
 ///
+/// Klines of one stream never have the same `E`, however fast they are played.
+///
 /// Threads: one at a time.
 class SyntheticMarket final : public FrameSource {
  public:

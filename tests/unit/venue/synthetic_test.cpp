@@ -131,6 +131,21 @@ TEST_CASE("times are those of the market, or moved to the moment of sending") {
   }
 }
 
+TEST_CASE("synthetic klines are told apart by their time too") {
+  const auto market = make(Dialect::kSpot, 5, false);
+  std::map<std::string, std::int64_t> last;
+  int klines = 0;
+  for (int i = 0; i < 2000; ++i) {
+    const auto frame = PreparedFrame::parse(next(*market));  // all in one moment
+    REQUIRE(frame.ok());
+    if (frame->channel() != Channel::kKline) continue;
+    ++klines;
+    CHECK(frame->event_time_ms() > last[frame->stream()]);
+    last[frame->stream()] = frame->event_time_ms();
+  }
+  CHECK(klines > 50);
+}
+
 TEST_CASE("symbols that cannot be are refused") {
   const auto refused = [](std::vector<std::string> symbols) {
     SyntheticOptions options;
