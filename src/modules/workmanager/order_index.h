@@ -71,7 +71,7 @@ class OrderIndex : public std::enable_shared_from_this<OrderIndex> {
   bus::StateStore& store_;
   const Clock& clock_;
   Loops& loops_;
-  const WorkManagerConfig& config_;
+  const WorkManagerConfig config_;
   Logger log_;
 
   mutable std::mutex mutex_;

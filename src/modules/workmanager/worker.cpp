@@ -47,7 +47,7 @@ class Worker::Sink final : public OutputSink {
 
   /// When Process had returned: the engine reads its outputs after that.
   TimePoint now() {
-    if (now_ == TimePoint{}) now_ = worker_.shared_.platform.clock.now();
+    if (now_ == TimePoint{}) now_ = worker_.shared_->platform.clock.now();
     return now_;
   }
 
@@ -57,27 +57,28 @@ class Worker::Sink final : public OutputSink {
   TimePoint now_{};
 };
 
-Worker::Worker(WorkerSpec spec, Scenario scenario, WorkerShared& shared,
+Worker::Worker(WorkerSpec spec, Scenario scenario, std::shared_ptr<const WorkerShared> shared,
                absl::AnyInvocable<void(Worker&)> on_failed)
     : spec_(std::move(spec)),
-      shared_(shared),
-      maker_(shared.platform.bus, spec_.id, std::move(scenario)),
+      shared_(std::move(shared)),
+      maker_(shared_->platform.bus, spec_.id, std::move(scenario)),
       on_failed_(std::move(on_failed)),
-      lag_(shared.platform.metrics.histogram("virtufin_workmanager_event_lag_seconds",
-                                             "From receipt of the frame to the end of Process",
-                                             labels(spec_))),
-      processed_total_(shared.platform.metrics.counter("virtufin_workmanager_processed_total",
-                                                       "Events handled", labels(spec_))),
-      failed_total_(shared.platform.metrics.counter("virtufin_workmanager_failed_calls_total",
-                                                    "Calls of Process that failed", labels(spec_))),
-      dead_total_(shared.platform.metrics.counter("virtufin_workmanager_dead_lettered_total",
-                                                  "Events dead-lettered", labels(spec_))),
-      dropped_total_(shared.platform.metrics.counter("virtufin_workmanager_dropped_total",
-                                                     "Events dropped by policy", labels(spec_))),
-      outputs_total_(shared.platform.metrics.counter("virtufin_workmanager_outputs_total",
-                                                     "Events published", labels(spec_))),
-      orders_total_(shared.platform.metrics.counter("virtufin_workmanager_orders_total",
-                                                    "Orders published", labels(spec_))) {}
+      lag_(shared_->platform.metrics.histogram("virtufin_workmanager_event_lag_seconds",
+                                               "From receipt of the frame to the end of Process",
+                                               labels(spec_))),
+      processed_total_(shared_->platform.metrics.counter("virtufin_workmanager_processed_total",
+                                                         "Events handled", labels(spec_))),
+      failed_total_(shared_->platform.metrics.counter("virtufin_workmanager_failed_calls_total",
+                                                      "Calls of Process that failed",
+                                                      labels(spec_))),
+      dead_total_(shared_->platform.metrics.counter("virtufin_workmanager_dead_lettered_total",
+                                                    "Events dead-lettered", labels(spec_))),
+      dropped_total_(shared_->platform.metrics.counter("virtufin_workmanager_dropped_total",
+                                                       "Events dropped by policy", labels(spec_))),
+      outputs_total_(shared_->platform.metrics.counter("virtufin_workmanager_outputs_total",
+                                                       "Events published", labels(spec_))),
+      orders_total_(shared_->platform.metrics.counter("virtufin_workmanager_orders_total",
+                                                      "Orders published", labels(spec_))) {}
 
 Worker::~Worker() = default;
 
@@ -131,9 +132,9 @@ absl::Status Worker::start() {
       own_pool_ = std::make_unique<WorkerPool>("worker", 1);
       strand_ = own_pool_->strand();
     } else if (spec_.dispatch == Dispatch::kPool) {
-      strand_ = shared_.pool.strand();
+      strand_ = shared_->pool->strand();
     }
-    const auto in_flight = static_cast<std::size_t>(shared_.config.max_in_flight);
+    const auto in_flight = static_cast<std::size_t>(shared_->config.max_in_flight);
     ring_ = std::vector<Slot>(std::bit_ceil(plan.size() * in_flight));
     mask_ = ring_.size() - 1;
     head_ = next_ = tail_ = 0;
@@ -157,12 +158,12 @@ absl::Status Worker::start() {
     options.retry = spec_.retry;
     options.overflow = one.overflow;
     options.queue_events = spec_.queue_events;
-    options.max_in_flight = shared_.config.max_in_flight;
+    options.max_in_flight = shared_->config.max_in_flight;
     options.executor = strand_.get();
     options.on_end = [weak = weak_from_this()](absl::Status status) {
       if (const auto self = weak.lock()) self->on_end(status);
     };
-    auto subscription = shared_.platform.bus.subscribe(
+    auto subscription = shared_->platform.bus.subscribe(
         one.patterns, std::move(options),
         [self = shared_from_this()](const bus::Delivery& delivery, bus::Receipt receipt) {
           self->on_delivery(delivery, std::move(receipt));
@@ -251,7 +252,7 @@ void Worker::on_end(const absl::Status& status) {
     state_ = State::kFailed;
     last_error_ = fmt::format("the bus ended a subscription: {}", message(status));
   }
-  shared_.log->error("worker {}: {}", spec_.id, last_error());
+  shared_->log->error("worker {}: {}", spec_.id, last_error());
   on_failed_(*this);
 }
 
@@ -282,7 +283,7 @@ void Worker::on_delivery(const bus::Delivery& delivery, bus::Receipt receipt) {
 
 bool Worker::work_waits() const {
   return !closed_ && (!retries_.empty() || (held_ == 0 && next_ != tail_)) &&
-         outputs_waiting_ < shared_.config.outputs_bound;
+         outputs_waiting_ < shared_->config.outputs_bound;
 }
 
 /// Whether another runner is wanted.
@@ -292,7 +293,7 @@ bool Worker::may_run() const { return runners_ < spec_.concurrency && work_waits
 void Worker::schedule_run() {
   Task task = [self = shared_from_this()] { self->run(std::unique_lock(self->mutex_)); };
   if (spec_.concurrency > 1 || strand_ == nullptr) {
-    shared_.pool.post(std::move(task));
+    shared_->pool->post(std::move(task));
   } else {
     strand_->post(std::move(task));
   }
@@ -421,7 +422,7 @@ Worker::Reply Worker::settle(Slot& slot, Call& call, const absl::Status& status,
   const std::uint64_t sequence = head_ + ((call.slot_index - head_) & mask_);
   if (!call.report.empty()) {
     last_error_ = std::exchange(call.report, {});
-    shared_.log->warn("worker {} reports: {}", spec_.id, last_error_);
+    shared_->log->warn("worker {} reports: {}", spec_.id, last_error_);
   }
   if (status.ok()) {
     if (state_ == State::kDegraded) state_ = State::kOnline;
@@ -461,14 +462,24 @@ Worker::Reply Worker::settle(Slot& slot, Call& call, const absl::Status& status,
   call.outputs.clear();
   slot.event = std::move(call.input);
   last_error_ = message(status);
-  if (slot.attempts < spec_.retry.max_attempts && accepting_) {
+  if (!accepting_) {
+    // Stopped during the call: there is no other try, and nobody who would write a dead letter.
+    ++counts_.dropped;
+    dropped_total_->add();
+    Reply reply(slot.receipt, slot.attempts);
+    slot.event = nullptr;
+    slot.state = Slot::State::kFinished;
+    pop_finished();
+    return reply;
+  }
+  if (slot.attempts < spec_.retry.max_attempts) {
     slot.state = Slot::State::kReady;
     ++held_;
     retry_later(sequence, slot.attempts);
     return {};
   }
-  shared_.log->warn("worker {}: event {} is dead after {} calls: {}", spec_.id,
-                    printable(slot.event->id()), slot.attempts, last_error_);
+  shared_->log->warn("worker {}: event {} is dead after {} calls: {}", spec_.id,
+                     printable(slot.event->id()), slot.attempts, last_error_);
   state_ = State::kDegraded;
   ++counts_.dead_lettered;
   dead_total_->add();
@@ -481,12 +492,12 @@ Worker::Reply Worker::settle(Slot& slot, Call& call, const absl::Status& status,
 
 std::chrono::milliseconds Worker::backoff(int attempts) const {
   const auto doubled = spec_.retry.first_delay * (std::int64_t{1} << std::min(attempts - 1, 30));
-  return std::min<std::chrono::milliseconds>(doubled, shared_.config.retry_max_delay);
+  return std::min<std::chrono::milliseconds>(doubled, shared_->config.retry_max_delay);
 }
 
 void Worker::after(std::chrono::milliseconds delay, Task task) {
   auto timer =
-      std::make_shared<boost::asio::steady_timer>(shared_.platform.loops.at(0).io(), delay);
+      std::make_shared<boost::asio::steady_timer>(shared_->platform.loops.at(0).io(), delay);
   timer->async_wait(
       [timer, task = std::move(task)](const boost::system::error_code&) mutable { task(); });
 }
@@ -527,7 +538,7 @@ void Worker::drop_waiting(std::vector<bus::Receipt>& receipts) {
 /// Called with the mutex, left without it if there was somebody to tell.
 void Worker::end_if_idle(std::unique_lock<std::mutex>& lock) {
   if (accepting_ || stop_waiters_.empty() || runners_ != 0 || head_ != tail_ || pumping_) return;
-  if (state_ != State::kFailed) state_ = State::kStopped;
+  state_ = State::kStopped;
   auto waiters = std::exchange(stop_waiters_, {});
   const auto pool = std::move(own_pool_);
   const auto strand = std::move(strand_);
@@ -578,7 +589,7 @@ void Worker::give_up(std::size_t index, std::unique_lock<std::mutex>& lock) {
   const std::string error = last_error_;
   lock.unlock();
 
-  shared_.log->error("worker {}: {}", spec_.id, error);
+  shared_->log->error("worker {}: {}", spec_.id, error);
   std::move(reply).send();
   if (thread != nullptr) WorkerPool::abandon(thread);
   subscriptions.clear();

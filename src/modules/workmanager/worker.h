@@ -28,13 +28,14 @@
 
 namespace virtufin::workmanager {
 
-/// What the workers of one module share.
+/// What the workers of one module share. Held by each, because a callback may come after the module
+/// is gone; the platform outlives them all.
 struct WorkerShared {
   Platform& platform;
-  const WorkManagerConfig& config;
-  WorkerPool& pool;
-  std::shared_ptr<OrderIndex> orders;
-  Logger log;
+  const WorkManagerConfig config;
+  const std::shared_ptr<WorkerPool> pool;
+  const std::shared_ptr<OrderIndex> orders;
+  const Logger log;
 };
 
 /// One worker: its subscriptions, the calls of its code, and what comes of them.
@@ -57,7 +58,7 @@ class Worker : public std::enable_shared_from_this<Worker> {
   enum class State { kStopped, kStarting, kOnline, kDegraded, kFailed };
 
   /// `on_failed`: the worker was stopped because a call hung or the bus ended its subscription.
-  Worker(WorkerSpec spec, Scenario scenario, WorkerShared& shared,
+  Worker(WorkerSpec spec, Scenario scenario, std::shared_ptr<const WorkerShared> shared,
          absl::AnyInvocable<void(Worker&)> on_failed);
   ~Worker();
 
@@ -154,7 +155,7 @@ class Worker : public std::enable_shared_from_this<Worker> {
   void published(const absl::Status& status);
 
   const WorkerSpec spec_;
-  WorkerShared& shared_;
+  const std::shared_ptr<const WorkerShared> shared_;
   OutputMaker maker_;
   absl::AnyInvocable<void(Worker&)> on_failed_;
   const std::shared_ptr<Histogram> lag_;

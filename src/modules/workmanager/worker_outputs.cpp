@@ -60,21 +60,21 @@ bool Worker::step(Slot& slot, std::unique_lock<std::mutex>& lock) {
     case Pending::Step::kWaiting: pumping_ = false; return false;
     case Pending::Step::kPublish: break;
     case Pending::Step::kBury: {
-      const TimePoint now = shared_.platform.clock.now();
+      const TimePoint now = shared_->platform.clock.now();
       auto dead = maker_.dead_letter(pending.output, pending.reason, pending.attempts, now);
       // What fails on a dead-letter topic ends there.
       if (!dead.ok() || topic::is_dead(bus::name(topic))) {
         published(dead.status());
         return true;
       }
-      topic = shared_.platform.bus.topic(topic::dead(bus::name(topic)));
+      topic = shared_->platform.bus.topic(topic::dead(bus::name(topic)));
       event = *std::move(dead);
       break;
     }
   }
   publish_meeting_.store(kCalling, std::memory_order_relaxed);
   lock.unlock();
-  shared_.platform.bus.publish(
+  shared_->platform.bus.publish(
       std::move(topic), std::move(event),
       [self = shared_from_this()](absl::Status status) { self->on_published(std::move(status)); });
   const bool completed = publish_meeting_.exchange(kLeft, std::memory_order_acq_rel) == kCompleted;
@@ -102,7 +102,7 @@ void Worker::published(const absl::Status& status) {
   if (pending.step == Pending::Step::kBury) {
     ++counts_.outputs_dead;
     slot.dead = pending.reason;
-    shared_.log->error(
+    shared_->log->error(
         "worker {}: output {} to {} is dead ({}){}", spec_.id, pending.output.event->id(),
         bus::name(pending.output.to->topic), pending.reason,
         status.ok() ? "" : fmt::format("; its dead letter too: {}", message(status)));
@@ -193,10 +193,10 @@ void Worker::save_new(std::uint64_t sequence, std::size_t index, const Output& o
   bus::Save save{order_key(output.to->scenario, record.order_id), to_json(record), bus::IfAbsent{},
                  std::nullopt};
   const std::size_t bytes = save.key.size() + save.value.size();
-  shared_.platform.store.save(
+  shared_->platform.store.save(
       std::move(save), [self = shared_from_this(), sequence, index, bytes, to = output.to,
                         id = record.order_id](absl::StatusOr<std::string> etag) {
-        if (etag.ok()) self->shared_.orders->add(order_prefix(to->scenario), id);
+        if (etag.ok()) self->shared_->orders->add(order_prefix(to->scenario), id);
         // One that exists already counts as recorded: the event was handled before.
         const bool exists = etag.status().code() == absl::StatusCode::kAborted;
         self->recorded(sequence, index, exists ? absl::OkStatus() : etag.status(),
@@ -207,18 +207,18 @@ void Worker::save_new(std::uint64_t sequence, std::size_t index, const Output& o
 void Worker::save_change(std::uint64_t sequence, std::size_t index, const Output& output) {
   const std::string id = order_id_of(*output.event);
   std::string key = order_key(output.to->scenario, id);
-  shared_.platform.store.get(key, [self = shared_from_this(), sequence, index, key,
-                                   event = output.event](absl::StatusOr<bus::Item> item) {
+  shared_->platform.store.get(key, [self = shared_from_this(), sequence, index, key,
+                                    event = output.event](absl::StatusOr<bus::Item> item) {
     if (!item.ok()) return self->recorded(sequence, index, item.status(), 0);
     if (item->etag.empty()) {
-      self->shared_.log->warn("worker {}: {} of an order that has no record at {}", self->spec_.id,
-                              event->type(), printable(key));
+      self->shared_->log->warn("worker {}: {} of an order that has no record at {}", self->spec_.id,
+                               event->type(), printable(key));
       return self->recorded(sequence, index, absl::OkStatus(), 0);
     }
     auto record = order_from_json(item->value);
     if (!record.ok()) return self->recorded(sequence, index, record.status(), 0);
     update_order(*record, *event);
-    self->shared_.platform.store.save(
+    self->shared_->platform.store.save(
         bus::Save{key, to_json(*record), bus::IfEtag{item->etag}, std::nullopt},
         [self, sequence, index](absl::StatusOr<std::string> etag) {
           self->recorded(sequence, index, etag.status(), 0);

@@ -78,11 +78,10 @@ class WorkManagerModule::Impl : public std::enable_shared_from_this<Impl> {
       : platform_(platform),
         config_(std::move(config)),
         log_(logger("workmanager")),
-        pool_(std::make_unique<WorkerPool>("worker", config_.worker_threads)),
-        shared_{
-            platform_, config_, *pool_,
+        shared_(new WorkerShared{
+            platform_, config_, std::make_shared<WorkerPool>("worker", config_.worker_threads),
             std::make_shared<OrderIndex>(platform.store, platform.clock, platform.loops, config_),
-            log_},
+            log_}),
         records_(platform.store),
         lifecycle_(platform) {
     engines_.push_back(
@@ -101,6 +100,7 @@ class WorkManagerModule::Impl : public std::enable_shared_from_this<Impl> {
     Engine* engine = nullptr;
     bool running = false;     ///< the saved state
     bool recovering = false;  ///< did not come back; tried again
+    bool deleting = false;    ///< as good as gone; the event in hand is waited for
   };
 
   template <class Reply>
@@ -129,8 +129,7 @@ class WorkManagerModule::Impl : public std::enable_shared_from_this<Impl> {
   Platform& platform_;
   const WorkManagerConfig config_;
   Logger log_;
-  std::unique_ptr<WorkerPool> pool_;
-  WorkerShared shared_;
+  const std::shared_ptr<const WorkerShared> shared_;
   WorkerRecords records_;
   Lifecycle lifecycle_;
   std::vector<std::unique_ptr<Engine>> engines_;
@@ -332,7 +331,7 @@ absl::StatusOr<WorkManagerModule::Impl::Entry> WorkManagerModule::Impl::find(
     const std::string& id) const {
   std::lock_guard lock(mutex_);
   const auto at = entries_.find(id);
-  if (at == entries_.end()) {
+  if (at == entries_.end() || at->second.deleting) {
     return not_found("no worker '{}'; ListWorkers names them", printable(id));
   }
   return at->second;
@@ -385,6 +384,10 @@ void WorkManagerModule::Impl::delete_worker(const std::string& id,
   auto entry = find(id);
   if (!entry.ok()) return reply(entry.status());
   if (const auto status = records_.erase(id); !status.ok()) return reply(status);
+  {
+    std::lock_guard lock(mutex_);
+    entries_[id].deleting = true;
+  }
   // The rest waits for the event in hand and must not hold up other changes meanwhile.
   entry->worker->stop(
       [self = shared_from_this(), worker = entry->worker, reply = std::move(reply)]() mutable {
@@ -457,7 +460,9 @@ ListWorkersResponse WorkManagerModule::Impl::list(const ListWorkersRequest& requ
   std::vector<Entry> all;
   {
     std::lock_guard lock(mutex_);
-    for (const auto& [id, entry] : entries_) all.push_back(entry);
+    for (const auto& [id, entry] : entries_) {
+      if (!entry.deleting) all.push_back(entry);
+    }
   }
   ListWorkersResponse response;
   for (const auto& entry : all) {
@@ -522,7 +527,7 @@ void WorkManagerModule::Impl::bring_back(const std::string& id) {
 }
 
 absl::Status WorkManagerModule::Impl::start() {
-  shared_.orders->start();
+  shared_->orders->start();
   auto ids = records_.index();
   if (!ids.ok()) return with_context(ids.status(), "the workers of the state store");
   for (const auto& id : *ids) bring_back(id);
@@ -547,7 +552,7 @@ void WorkManagerModule::Impl::recover() {
   {
     std::lock_guard lock(mutex_);
     for (const auto& [id, entry] : entries_) {
-      if (entry.recovering) all.emplace_back(id, entry);
+      if (entry.recovering && !entry.deleting) all.emplace_back(id, entry);
     }
   }
   for (auto& [id, entry] : all) {
@@ -592,7 +597,7 @@ void WorkManagerModule::Impl::stop(SteadyTime deadline) {
 
   const auto writing = std::make_shared<Outstanding>();
   writing->begin();
-  shared_.orders->close([writing] { writing->end(); });
+  shared_->orders->close([writing] { writing->end(); });
   // A moment beyond the deadline: what is late here is made up for at the next start.
   if (!writing->wait(
           std::max(deadline, std::chrono::steady_clock::now() + std::chrono::milliseconds(100)))) {

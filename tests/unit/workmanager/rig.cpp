@@ -5,12 +5,6 @@
 #include <thread>
 
 namespace virtufin::workmanager::test {
-namespace {
-
-// The WorkManager has no routes of its own: no server is linked, and nobody looks here.
-alignas(rpc::HttpServer) std::byte no_server[sizeof(rpc::HttpServer)];
-
-}  // namespace
 
 std::string read_file(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
@@ -131,9 +125,8 @@ Rig::Rig() : real_bus({}, metrics), bus(real_bus) {
   REQUIRE(opened.ok());
   real_store = *std::move(opened);
   store = std::make_unique<TestStore>(*real_store);
-  platform.reset(new Platform{clock, bus, *store, methods,
-                              reinterpret_cast<rpc::HttpServer&>(no_server), health, metrics, loops,
-                              blocking, "test-instance"});
+  platform.reset(new Platform{clock, bus, *store, methods, http, health, metrics, loops, blocking,
+                              "test-instance"});
 }
 
 Rig::~Rig() {

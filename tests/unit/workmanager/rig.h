@@ -18,6 +18,7 @@
 #include "core/uuid.h"
 #include "modules/workmanager/workmanager.h"
 #include "rpc/local_call.h"
+#include "rpc/server.h"
 #include "virtufin/workmanager.pb.h"
 
 namespace virtufin::workmanager::test {
@@ -169,6 +170,7 @@ class Rig {
   rpc::Health health;
   Loops loops{1};
   BlockingPool blocking{"blocking", 2, 100};
+  rpc::HttpServer http{methods, health, metrics, loops, {}};  // bound to nothing
   std::unique_ptr<Platform> platform;
   std::unique_ptr<WorkManagerModule> module;
 };
