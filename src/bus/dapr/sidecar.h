@@ -79,6 +79,9 @@ class Sidecar {
   Sidecar(const Sidecar&) = delete;
   Sidecar& operator=(const Sidecar&) = delete;
 
+  /// Idempotent; see above.
+  void close();
+
   const DaprConfig& config() const;
   const std::string& endpoint() const;
 
@@ -144,7 +147,7 @@ class Sidecar {
                                               google::protobuf::MessageLite& response,
                                               absl::AnyInvocable<bool()> on_message,
                                               absl::AnyInvocable<void(absl::Status)> on_end);
-  std::shared_ptr<Impl> impl_;
+  std::unique_ptr<Impl> impl_;
 };
 
 /// How long to wait before the next attempt: doubles from `first` to `max`, spread over its upper
