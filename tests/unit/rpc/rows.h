@@ -24,10 +24,9 @@ template <class T>
 class Mailbox {
  public:
   void put(T value) {
-    {
-      std::lock_guard lock(mutex_);
-      values_.push_back(std::move(value));
-    }
+    // Notified under the lock: whoever takes the value may destroy the mailbox next.
+    std::lock_guard lock(mutex_);
+    values_.push_back(std::move(value));
     arrived_.notify_all();
   }
   std::optional<T> take(std::chrono::milliseconds limit = 10s) {
