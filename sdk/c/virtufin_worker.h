@@ -8,7 +8,8 @@
  * Life: the host loads a private copy of the library for every worker, so that two workers of the
  * same code share no globals (build with -fno-gnu-unique, else C++ statics in headers are shared).
  * While it is loaded the environment holds VIRTUFIN_WORKER_ID and VIRTUFIN_WORKER_TOPIC (the first
- * topic): read them in a constructor, not later. It is unloaded when the worker is stopped for good.
+ * topic): read them in a constructor, not later. It is unloaded when the worker is stopped for
+ * good.
  *
  * Threads: Process is called by one thread at a time, not always the same, unless the worker was
  * created with concurrency > 1.
@@ -55,8 +56,8 @@ typedef struct VirtufinHost {
    *
    * Returns 0 and the answer, or a gRPC status number and {"code": n, "message": "..."}: 3 bad
    * request, 5 no such method, 9 (FAILED_PRECONDITION) from a worker that is dispatched inline,
-   * where blocking would stop a feed. A response that is not NULL belongs to the worker, which gives
-   * it back through free_response, after an error too. */
+   * where blocking would stop a feed. A response that is not NULL belongs to the worker, which
+   * gives it back through free_response, after an error too. */
   int32_t (*gateway_call)(void* engine, const char* service, const char* method,
                           const uint8_t* request, int32_t request_len, uint8_t** response,
                           int32_t* response_len);

@@ -238,7 +238,8 @@ void Demo::settle() {
   stopped_after_ = std::chrono::duration<double>(steady_clock::now() - start_).count();
   process_->venue()->stop(deadline);
   const auto all_closed = [this] {
-    const auto listed = call<ListResponse>(*process_, "virtufin.WebSocketManager/List", ListRequest());
+    const auto listed =
+        call<ListResponse>(*process_, "virtufin.WebSocketManager/List", ListRequest());
     if (!listed.ok()) return true;
     for (const auto& connection : listed->connections()) {
       if (connection.status() == "connected") return false;

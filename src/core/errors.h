@@ -38,9 +38,9 @@ absl::Status make_status(absl::StatusCode code, fmt::format_string<Args...> form
   return {code, to_absl(fmt::format(format, std::forward<Args>(args)...))};
 }
 
-#define VIRTUFIN_STATUS_MAKER(name, code)                                          \
-  template <class... Args>                                                         \
-  absl::Status name(fmt::format_string<Args...> format, Args&&... args) {          \
+#define VIRTUFIN_STATUS_MAKER(name, code)                                                       \
+  template <class... Args>                                                                      \
+  absl::Status name(fmt::format_string<Args...> format, Args&&... args) {                       \
     return {absl::StatusCode::code, to_absl(fmt::format(format, std::forward<Args>(args)...))}; \
   }
 VIRTUFIN_STATUS_MAKER(invalid_argument, kInvalidArgument)
@@ -74,9 +74,9 @@ using StringMap = std::unordered_map<std::string, Value, StringHash, std::equal_
 }  // namespace virtufin
 
 /// Returns from the enclosing function if `expression` is not OK.
-#define VIRTUFIN_RETURN_IF_ERROR(expression)           \
-  do {                                                 \
-    if (auto status_ = (expression); !status_.ok()) {  \
-      return status_;                                  \
-    }                                                  \
+#define VIRTUFIN_RETURN_IF_ERROR(expression)          \
+  do {                                                \
+    if (auto status_ = (expression); !status_.ok()) { \
+      return status_;                                 \
+    }                                                 \
   } while (false)

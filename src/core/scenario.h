@@ -15,7 +15,7 @@ constexpr std::string_view name(Lane lane) { return lane == Lane::kActual ? "act
 
 /// Three legs, each real or hypothetical on its own.
 struct Scenario {
-  std::string id;               ///< 1 to 32 characters of [A-Za-z0-9_-]
+  std::string id;                 ///< 1 to 32 characters of [A-Za-z0-9_-]
   std::string status = "active";  ///< active | paused | archived | deleted
   Lane market = Lane::kActual;
   std::string selector;  ///< data universe; given exactly when market is hypothetical

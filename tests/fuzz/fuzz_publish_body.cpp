@@ -1,5 +1,5 @@
-// The body and headers of POST /v1/pubsub/{topic}: the first line is the content type, further lines
-// up to an empty one are headers, the rest is the body.
+// The body and headers of POST /v1/pubsub/{topic}: the first line is the content type, further
+// lines up to an empty one are headers, the rest is the body.
 
 #include <cstdint>
 #include <cstdlib>

@@ -29,8 +29,8 @@ TEST_CASE("without a file all runs on loopback, in memory") {
 }
 
 TEST_CASE("what is switched off is still checked") {
-  const auto loaded = load_config("", {{"VIRTUFIN_MODULES__WSM", "false"},
-                                       {"VIRTUFIN_WSM__HTTP_PORT", "70000"}});
+  const auto loaded =
+      load_config("", {{"VIRTUFIN_MODULES__WSM", "false"}, {"VIRTUFIN_WSM__HTTP_PORT", "70000"}});
   CHECK(message(loaded.status()) ==
         "VIRTUFIN_WSM__HTTP_PORT: wsm.http_port: must be between 0 and 65535, not 70000");
 }
