@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -318,7 +319,7 @@ inline EventPtr event(std::string_view id, std::string_view type = "com.virtufin
   fields.data = as_bytes(data);
   fields.extensions = extensions;
   auto made = make_event(fields);
-  REQUIRE(made.ok());
+  if (!made.ok()) throw std::logic_error(made.status().ToString());  // from any thread
   return *std::move(made);
 }
 
