@@ -7,6 +7,7 @@
 #include "core/event_codec.h"
 #include "core/event_writer.h"
 #include "core/json_check.h"
+#include "core/json_text.h"
 
 namespace virtufin {
 namespace {
@@ -189,39 +190,17 @@ absl::StatusOr<EventPtr> read(std::string_view json, DecodeOptions options, Json
 
 // ---- writing ----
 
-/// `text` is UTF-8.
-void append_string(std::string_view text, std::string& out) {
-  out.push_back('"');
-  std::size_t first = 0;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const auto c = static_cast<unsigned char>(text[i]);
-    if (c >= 0x20 && c != '"' && c != '\\') continue;
-    out.append(text.substr(first, i - first));
-    first = i + 1;
-    switch (c) {
-      case '"': out.append("\\\""); break;
-      case '\\': out.append("\\\\"); break;
-      case '\n': out.append("\\n"); break;
-      case '\r': out.append("\\r"); break;
-      case '\t': out.append("\\t"); break;
-      default: fmt::format_to(std::back_inserter(out), "\\u{:04x}", c);
-    }
-  }
-  out.append(text.substr(first));
-  out.push_back('"');
-}
-
 /// `"name":`, behind a comma.
 void append_name(std::string_view name, std::string& out) {
   out.push_back(',');
-  append_string(name, out);
+  append_json_string(out, name);
   out.push_back(':');
 }
 
 void append_attribute(std::string_view name, std::string_view value, std::string& out) {
   if (value.empty()) return;
   append_name(name, out);
-  append_string(value, out);
+  append_json_string(out, value);
 }
 
 /// A JSON value without the white space around it.
@@ -256,7 +235,7 @@ void append_data(const Event& event, std::string& out) {
       // Under another type a string stands for its text: then the text is the JSON as written.
       const std::string_view value = trim(data);
       if (value.front() == '"' && !type.empty() && !is_json_type(type)) {
-        append_string(data, out);
+        append_json_string(out, data);
       } else {
         append_on_one_line(value, out);
       }
@@ -264,7 +243,7 @@ void append_data(const Event& event, std::string& out) {
     }
     case DataKind::kText:
       append_name("data", out);
-      append_string(data, out);
+      append_json_string(out, data);
       break;
     default:
       append_name("data_base64", out);
@@ -291,7 +270,7 @@ absl::StatusOr<EventPtr> event_from_json(std::string_view json, DecodeOptions op
 
 void append_json(const Event& event, std::string& out) {
   out.append(R"({"specversion":)");
-  append_string(event.spec_version(), out);
+  append_json_string(out, event.spec_version());
   append_attribute("id", event.id(), out);
   append_attribute("source", event.source(), out);
   append_attribute("type", event.type(), out);
@@ -306,7 +285,7 @@ void append_json(const Event& event, std::string& out) {
     if (extension.kind == AttributeKind::kBoolean || extension.kind == AttributeKind::kInteger) {
       out.append(extension.value);
     } else {
-      append_string(extension.value, out);
+      append_json_string(out, extension.value);
     }
   }
   if (event.has_data()) append_data(event, out);

@@ -6,6 +6,7 @@
 #include <array>
 
 #include "core/errors.h"
+#include "core/json_text.h"
 #include "core/log.h"
 #include "core/topic.h"
 
@@ -114,21 +115,6 @@ absl::Status check(const Scenario& scenario) {
   return absl::OkStatus();
 }
 
-void append_json_string(std::string_view text, std::string& out) {
-  out += '"';
-  for (const char c : text) {
-    if (c == '"' || c == '\\') {
-      out += '\\';
-      out += c;
-    } else if (static_cast<unsigned char>(c) < 0x20) {
-      out += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
-    } else {
-      out += c;
-    }
-  }
-  out += '"';
-}
-
 }  // namespace
 
 Scenario Scenario::live(TimePoint now) {
@@ -195,19 +181,19 @@ absl::StatusOr<Scenario> scenario_from_json(std::string_view json) {
 
 std::string to_json(const Scenario& scenario) {
   std::string out = "{\"scenarioName\":";
-  append_json_string(scenario.id, out);
+  append_json_string(out, scenario.id);
   out += ",\"status\":";
-  append_json_string(scenario.status, out);
+  append_json_string(out, scenario.status);
   out += fmt::format(",\"market\":{{\"lane\":\"{}\"", name(scenario.market));
   if (!scenario.selector.empty()) {
     out += ",\"selector\":";
-    append_json_string(scenario.selector, out);
+    append_json_string(out, scenario.selector);
   }
   out += fmt::format("}},\"portfolio\":{{\"lane\":\"{}\"}},\"strategy\":{{\"lane\":\"{}\"",
                      name(scenario.portfolio), name(scenario.strategy));
   if (!scenario.strategy_id.empty()) {
     out += ",\"id\":";
-    append_json_string(scenario.strategy_id, out);
+    append_json_string(out, scenario.strategy_id);
   }
   out += fmt::format("}},\"createdAt\":\"{}\",\"updatedAt\":\"{}\"}}",
                      format_time(scenario.created_at), format_time(scenario.updated_at));

@@ -6,8 +6,8 @@
 
 #include <charconv>
 
+#include "core/json_text.h"
 #include "core/log.h"
-#include "rpc/json_text.h"
 
 namespace virtufin::rpc {
 namespace {

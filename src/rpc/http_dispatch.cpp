@@ -3,10 +3,10 @@
 #include <stdexcept>
 
 #include "core/errors.h"
+#include "core/json_text.h"
 #include "core/log.h"
 #include "rpc/admission.h"
 #include "rpc/http_exchange.h"
-#include "rpc/json_text.h"
 #include "rpc/uri.h"
 
 namespace virtufin::rpc {

@@ -1,7 +1,7 @@
 #include "rpc/http_exchange.h"
 
 #include "core/errors.h"
-#include "rpc/json_text.h"
+#include "rpc/error_json.h"
 
 namespace virtufin::rpc {
 namespace {

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "core/errors.h"
-#include "rpc/json_text.h"
+#include "rpc/error_json.h"
 
 namespace virtufin::rpc {
 namespace {

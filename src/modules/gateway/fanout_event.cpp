@@ -1,7 +1,7 @@
 #include "modules/gateway/fanout_event.h"
 
 #include "core/event_codec.h"
-#include "rpc/json_text.h"
+#include "core/json_text.h"
 #include "virtufin/pubsub.pb.h"
 
 namespace virtufin::gateway {
@@ -23,7 +23,7 @@ void FanoutEvent::make_sse() {
   sse_ = "id: ";
   sse_ += event_->id();
   sse_ += "\ndata: {\"topic\":";
-  rpc::append_json_string(sse_, bus::name(topic_));
+  append_json_string(sse_, bus::name(topic_));
   sse_ += ",\"cloudevent\":";
   append_json(*event_, sse_);  // on one line, as a server-sent event must be
 }

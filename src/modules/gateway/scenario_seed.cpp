@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "core/errors.h"
+#include "core/json_text.h"
 #include "core/scenario.h"
-#include "rpc/json_text.h"
 
 namespace virtufin::gateway {
 namespace {
@@ -71,7 +71,7 @@ absl::StatusOr<std::optional<std::string>> with_live(const bus::Item& index) {
       return std::optional<std::string>();
     }
     listed += ',';
-    rpc::append_json_string(listed, text);
+    append_json_string(listed, text);
   }
   return std::optional<std::string>(listed + "]");
 }

@@ -2,33 +2,33 @@
 
 #include "core/errors.h"
 #include "core/event_writer.h"
+#include "core/json_text.h"
 #include "core/log.h"
 #include "core/uuid.h"
-#include "rpc/json_text.h"
 
 namespace virtufin::gateway {
 namespace {
 
 std::string payload(const StateChange& change) {
   std::string json = "{\"service\":";
-  rpc::append_json_string(json, change.service);
+  append_json_string(json, change.service);
   if (change.keys != nullptr) {
     json += ",\"keys\":[";
     for (const std::string& key : *change.keys) {
       if (&key != &change.keys->front()) {
         json += ',';
       }
-      rpc::append_json_string(json, key);
+      append_json_string(json, key);
     }
     json += ']';
   } else {
     json += ",\"key\":";
-    rpc::append_json_string(json, change.key);
+    append_json_string(json, change.key);
   }
   json += change.saved ? ",\"action\":\"save\"" : ",\"action\":\"delete\"";
   if (change.value != nullptr) {
     json += ",\"value\":";
-    rpc::append_json_string(json, *change.value);
+    append_json_string(json, *change.value);
   }
   return json += '}';
 }

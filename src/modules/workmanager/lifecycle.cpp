@@ -2,8 +2,8 @@
 
 #include "core/errors.h"
 #include "core/event_writer.h"
+#include "core/json_text.h"
 #include "core/uuid.h"
-#include "modules/workmanager/json_text.h"
 
 namespace virtufin::workmanager {
 
@@ -15,12 +15,12 @@ Lifecycle::Lifecycle(Platform& platform)
 void Lifecycle::publish(const WorkerSpec& spec, std::string_view what, std::string_view error_type,
                         std::string_view error_message) const {
   JsonObject data;
-  data.string("worker_id", spec.id)
-      .string("replica_id", platform_.instance_id)
-      .string("topic", spec.topics.front())
+  data.text("worker_id", spec.id)
+      .text("replica_id", platform_.instance_id)
+      .text("topic", spec.topics.front())
       .raw("topics", json_array(spec.topics));
-  if (!error_type.empty()) data.string("error_type", error_type);
-  if (!error_message.empty()) data.string("error_message", error_message);
+  if (!error_type.empty()) data.text("error_type", error_type);
+  if (!error_message.empty()) data.text("error_message", error_message);
   const std::string payload = std::move(data).finish();
   const std::string type = fmt::format("com.virtufin.workmanager.lifecycle.{}", what);
   const std::string subject = "worker/" + spec.id;

@@ -8,8 +8,8 @@
 #include <utility>
 
 #include "core/errors.h"
+#include "core/json_text.h"
 #include "core/topic.h"
-#include "modules/workmanager/json_text.h"
 
 namespace virtufin::workmanager {
 namespace {

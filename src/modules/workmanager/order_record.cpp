@@ -6,8 +6,8 @@
 #include <cmath>
 
 #include "core/errors.h"
+#include "core/json_text.h"
 #include "core/topic.h"
-#include "modules/workmanager/json_text.h"
 
 namespace virtufin::workmanager {
 namespace {
@@ -133,18 +133,18 @@ void update_order(OrderRecord& record, const Event& event) {
 
 std::string to_json(const OrderRecord& record) {
   JsonObject out;
-  out.string("order_id", record.order_id)
-      .string("status", record.status)
-      .string("side", record.side)
-      .string("type", record.type)
-      .string("qty", record.qty)
-      .string("remaining_qty", record.remaining_qty)
-      .string("avg_price", record.avg_price);
-  if (!record.price.empty()) out.string("price", record.price);
-  out.string("venue", record.venue)
-      .string("symbol", record.symbol)
-      .string("created_at", record.created_at)
-      .string("updated_at", record.updated_at);
+  out.text("order_id", record.order_id)
+      .text("status", record.status)
+      .text("side", record.side)
+      .text("type", record.type)
+      .text("qty", record.qty)
+      .text("remaining_qty", record.remaining_qty)
+      .text("avg_price", record.avg_price);
+  if (!record.price.empty()) out.text("price", record.price);
+  out.text("venue", record.venue)
+      .text("symbol", record.symbol)
+      .text("created_at", record.created_at)
+      .text("updated_at", record.updated_at);
   return std::move(out).finish();
 }
 

@@ -7,8 +7,8 @@
 #include <memory>
 
 #include "core/errors.h"
+#include "core/json_text.h"
 #include "core/log.h"
-#include "modules/workmanager/json_text.h"
 
 namespace virtufin::workmanager {
 namespace {

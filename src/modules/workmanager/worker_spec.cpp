@@ -7,9 +7,9 @@
 #include <array>
 
 #include "core/errors.h"
+#include "core/json_text.h"
 #include "core/log.h"
 #include "core/topic.h"
-#include "modules/workmanager/json_text.h"
 
 namespace virtufin::workmanager {
 namespace {
@@ -137,7 +137,7 @@ absl::StatusOr<std::string> from_base64(std::string_view text) {
 
 std::string json_map(const std::map<std::string, std::string>& map) {
   JsonObject object;
-  for (const auto& [key, value] : map) object.string(key, value);
+  for (const auto& [key, value] : map) object.text(key, value);
   return std::move(object).finish();
 }
 
@@ -272,29 +272,29 @@ absl::StatusOr<WorkerSpec> spec_from_request(const CreateWorkerRequest& request,
 
 std::string to_json(const WorkerSpec& spec) {
   JsonObject out;
-  out.string("id", spec.id)
-      .string("mime_type", spec.mime_type)
+  out.text("id", spec.id)
+      .text("mime_type", spec.mime_type)
       .raw("topics", json_array(spec.topics))
       .raw("config", json_map(spec.config))
       .raw("tags", json_map(spec.tags))
-      .string("group", spec.group)
+      .text("group", spec.group)
       .raw("filter", std::move(JsonObject()
-                                   .string("type", spec.filter.type)
-                                   .string("subject", spec.filter.subject)
-                                   .string("scenario_id", spec.filter.scenario_id)
-                                   .string("clock_type", spec.filter.clock_type))
+                                   .text("type", spec.filter.type)
+                                   .text("subject", spec.filter.subject)
+                                   .text("scenario_id", spec.filter.scenario_id)
+                                   .text("clock_type", spec.filter.clock_type))
                          .finish())
-      .string("scenario", spec.scenario)
-      .string("overflow", spec.overflow ? name_of(kOverflow, *spec.overflow) : "")
-      .string("dispatch", name_of(kDispatch, spec.dispatch))
+      .text("scenario", spec.scenario)
+      .text("overflow", spec.overflow ? name_of(kOverflow, *spec.overflow) : "")
+      .text("dispatch", name_of(kDispatch, spec.dispatch))
       .raw("concurrency", std::to_string(spec.concurrency))
       .raw("timeout_ms", std::to_string(spec.timeout.count()))
       .raw("retry_max_attempts", std::to_string(spec.retry.max_attempts))
       .raw("retry_first_delay_ms", std::to_string(spec.retry.first_delay.count()))
       .raw("queue_events", std::to_string(spec.queue_events))
-      .string("created_at", format_time(spec.created_at))
+      .text("created_at", format_time(spec.created_at))
       .raw("running", spec.running ? "true" : "false")
-      .string("code", to_base64(spec.code));
+      .text("code", to_base64(spec.code));
   return std::move(out).finish();
 }
 

@@ -4,9 +4,9 @@
 #include <simdjson.h>
 
 #include "core/event_writer.h"
+#include "core/json_text.h"
 #include "core/uuid.h"
 #include "modules/wsm/feeds/market_shape.h"
-#include "modules/wsm/json_text.h"
 
 namespace virtufin::wsm {
 

@@ -6,8 +6,8 @@
 #include <algorithm>
 
 #include "core/errors.h"
+#include "core/json_text.h"
 #include "core/log.h"
-#include "modules/wsm/json_text.h"
 
 namespace virtufin::wsm {
 namespace {

@@ -6,8 +6,8 @@
 
 #include "google/api/annotations.pb.h"
 #include "rows.h"
+#include "rpc/error_json.h"
 #include "rpc/field_path.h"
-#include "rpc/json_text.h"
 #include "virtufin/websocketmanager.pb.h"
 #include "virtufin/workmanager.pb.h"
 

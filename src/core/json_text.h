@@ -1,25 +1,28 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
-namespace virtufin::workmanager {
+/// Writing JSON where the shape is known; reading it is simdjson's. Threads: any.
+namespace virtufin {
 
-/// Appends `text` as a JSON string, quotes included. Bytes from 0x80 on go through as they are.
+/// Appends `text` as a JSON string with its quotes. What is not UTF-8 becomes U+FFFD.
 void append_json_string(std::string& out, std::string_view text);
 
 /// Builds one flat JSON object, member by member.
 class JsonObject {
  public:
-  JsonObject() : out_("{") {}
-  JsonObject& string(std::string_view name, std::string_view value);
-  /// `json` is JSON already.
+  JsonObject& text(std::string_view name, std::string_view value);
+  JsonObject& number(std::string_view name, std::uint64_t value);
+  JsonObject& boolean(std::string_view name, bool value);
+  /// `json` is a value already.
   JsonObject& raw(std::string_view name, std::string_view json);
   std::string finish() &&;
 
  private:
   void name(std::string_view name);
-  std::string out_;
+  std::string out_ = "{";
 };
 
 /// `["a","b"]`
@@ -33,4 +36,4 @@ std::string json_array(const Strings& strings) {
   return out + ']';
 }
 
-}  // namespace virtufin::workmanager
+}  // namespace virtufin

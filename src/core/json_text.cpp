@@ -1,10 +1,12 @@
-#include "rpc/json_text.h"
+#include "core/json_text.h"
 
+#include <fmt/format.h>
 #include <simdjson.h>
 
-#include "core/errors.h"
+#include <algorithm>
+#include <iterator>
 
-namespace virtufin::rpc {
+namespace virtufin {
 namespace {
 
 void append_escaped(std::string& out, std::string_view text) {
@@ -51,11 +53,39 @@ void append_json_string(std::string& out, std::string_view text) {
   out.push_back('"');
 }
 
-std::string error_json(const absl::Status& status) {
-  std::string out = fmt::format("{{\"code\":{},\"message\":", static_cast<int>(status.code()));
-  append_json_string(out, message(status));
-  out += ",\"details\":[]}";
-  return out;
+void JsonObject::name(std::string_view name) {
+  if (out_.size() > 1) out_.push_back(',');
+  append_json_string(out_, name);
+  out_.push_back(':');
 }
 
-}  // namespace virtufin::rpc
+JsonObject& JsonObject::text(std::string_view member, std::string_view value) {
+  name(member);
+  append_json_string(out_, value);
+  return *this;
+}
+
+JsonObject& JsonObject::number(std::string_view member, std::uint64_t value) {
+  name(member);
+  fmt::format_to(std::back_inserter(out_), "{}", value);
+  return *this;
+}
+
+JsonObject& JsonObject::boolean(std::string_view member, bool value) {
+  name(member);
+  out_.append(value ? "true" : "false");
+  return *this;
+}
+
+JsonObject& JsonObject::raw(std::string_view member, std::string_view json) {
+  name(member);
+  out_.append(json);
+  return *this;
+}
+
+std::string JsonObject::finish() && {
+  out_.push_back('}');
+  return std::move(out_);
+}
+
+}  // namespace virtufin
