@@ -54,7 +54,7 @@ TEST_CASE("a backtest is written in the newer spelling and read back") {
   CHECK(
       json ==
       R"({"scenarioName":"bt-7","status":"paused","market":{"lane":"hyp","selector":"crash_2020"},)"
-      R"("portfolio":{"lane":"hyp"},"strategy":{"lane":"hyp","id":"imb\"1\"\\\u000a"},)"
+      R"("portfolio":{"lane":"hyp"},"strategy":{"lane":"hyp","id":"imb\"1\"\\\n"},)"
       R"("createdAt":"2026-01-31T12:34:56.123456789Z","updatedAt":"2026-02-01T00:00:00.000000000Z"})");
   const auto read = scenario_from_json(json);
   REQUIRE(read.ok());
