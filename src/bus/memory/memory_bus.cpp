@@ -15,8 +15,13 @@ class MemorySubscription final : public Subscription {
       : subscriber_(std::move(subscriber)), registry_(std::move(registry)) {}
 
   ~MemorySubscription() override {
+    if (!ended_) end();
+  }
+
+  std::uint64_t end() override {
+    ended_ = true;
     registry_->detach(*subscriber_);
-    subscriber_->close();
+    return subscriber_->close();
   }
 
   void drain(absl::AnyInvocable<void()> done) override {
@@ -27,6 +32,7 @@ class MemorySubscription final : public Subscription {
  private:
   const memory::SubscriberPtr subscriber_;
   const std::shared_ptr<memory::Registry> registry_;
+  bool ended_ = false;
 };
 
 }  // namespace

@@ -300,13 +300,27 @@ std::uint64_t Subscriber::drop_claimed(Actions& actions) {
   return dropped;
 }
 
-void Subscriber::close() {
+std::uint64_t Subscriber::untold() {
+  std::uint64_t count = tail_missed_ + queue_.size() + waiters_.size();
+  for (std::size_t i = 0; i < queue_.size(); ++i) count += queue_[i].missed;
+  // Claimed entries are the runner's while it runs: it tells of them itself.
+  if (!running_) {
+    for (std::size_t i = claimed_next_; i < claimed_.size(); ++i) count += 1 + claimed_[i].missed;
+  }
+  return count;
+}
+
+std::uint64_t Subscriber::close() {
   Actions actions;
   bool wait = false;
   bool own_call = false;
+  std::uint64_t left = 0;
   {
     std::lock_guard lock(lock_);
-    if (!ended()) drop_everything(actions);
+    if (!ended()) {
+      left = untold();
+      drop_everything(actions);
+    }
     closed_ = true;
     attention_.store(true, std::memory_order_relaxed);
     if (running_ && started_) {
@@ -326,6 +340,7 @@ void Subscriber::close() {
   flush_metrics();
   // What the handler holds goes with the subscription, not with the last list that names it.
   if (!own_call) forget_callbacks();
+  return left;
 }
 
 void Subscriber::forget_callbacks() {

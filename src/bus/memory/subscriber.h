@@ -48,6 +48,7 @@ struct SubscriberMetrics {
 /// subscriber.
 class Subscriber final : public ReceiptSink, public boost::intrusive_ref_counter<Subscriber> {
  private:
+  std::uint64_t untold();  ///< with the lock
   struct Slot;
 
  public:
@@ -90,7 +91,8 @@ class Subscriber final : public ReceiptSink, public boost::intrusive_ref_counter
 
   void stand();  ///< on_ready, then what came meanwhile
   void drain(Task done);
-  void close();  ///< the end of its Subscription
+  /// The end of its Subscription; how many events go with it that no Delivery told of.
+  std::uint64_t close();
   void end(absl::Status status);
   void kick();  ///< its group has changed: look whether it can go on
   void flush_metrics();

@@ -16,6 +16,14 @@ namespace {
 constexpr int kTurn = 64;  // events before the pool's other workers have their turn
 constexpr std::string_view kReasonTimeout = "timeout";
 
+/// How many events their queues still held.
+std::uint64_t end_all(std::vector<std::unique_ptr<bus::Subscription>>& subscriptions) {
+  std::uint64_t left = 0;
+  for (auto& one : subscriptions) left += one->end();
+  subscriptions.clear();
+  return left;
+}
+
 Labels labels(const WorkerSpec& spec) { return {{"worker", spec.id}}; }
 
 }  // namespace
@@ -193,9 +201,10 @@ void Worker::stop(absl::AnyInvocable<void()> done) {
     ended = std::move(subscriptions_);
     subscriptions_.clear();
   }
-  ended.clear();                      // waits for a handler that runs: a push, or an inline call
-  std::vector<bus::Receipt> dropped;  // go after the lock
+  const std::uint64_t left = end_all(ended);  // waits for a handler: a push, or an inline call
+  std::vector<bus::Receipt> dropped;          // go after the lock
   std::unique_lock lock(mutex_);
+  count_dropped(left);
   drop_waiting(dropped);
   stop_waiters_.push_back(std::move(done));
   end_if_idle(lock);
@@ -258,11 +267,8 @@ void Worker::on_end(const absl::Status& status) {
 
 void Worker::on_delivery(const bus::Delivery& delivery, bus::Receipt receipt) {
   std::unique_lock lock(mutex_);
-  counts_.delivered += 1 + delivery.missed;
-  if (delivery.missed > 0) {
-    counts_.dropped += delivery.missed;
-    dropped_total_->add(delivery.missed);
-  }
+  ++counts_.delivered;
+  if (delivery.missed > 0) count_dropped(delivery.missed);
   if (!accepting_ || tail_ - head_ == ring_.size()) {
     ++counts_.dropped;
     dropped_total_->add();
@@ -279,6 +285,13 @@ void Worker::on_delivery(const bus::Delivery& delivery, bus::Receipt receipt) {
   if (strand_ == nullptr) return run(std::move(lock));
   lock.unlock();
   schedule_run();
+}
+
+/// Events that were matched to the worker and dropped by the bus.
+void Worker::count_dropped(std::uint64_t count) {
+  counts_.delivered += count;
+  counts_.dropped += count;
+  dropped_total_->add(count);
 }
 
 bool Worker::work_waits() const {
@@ -358,7 +371,10 @@ void Worker::let_go(Call& call, std::unique_lock<std::mutex>& lock) {
   const auto hung = std::move(*at);
   given_up_.erase(at);
   lock.unlock();
-  hung->subscriptions.clear();
+  const std::uint64_t left = end_all(hung->subscriptions);
+  lock.lock();
+  if (left > 0 && !closed_) count_dropped(left);
+  lock.unlock();
 }
 
 absl::Status Worker::process(Call& call) {
@@ -592,10 +608,11 @@ void Worker::give_up(std::size_t index, std::unique_lock<std::mutex>& lock) {
   shared_->log->error("worker {}: {}", spec_.id, error);
   std::move(reply).send();
   if (thread != nullptr) WorkerPool::abandon(thread);
-  subscriptions.clear();
+  const std::uint64_t left = end_all(subscriptions);
   dropped.clear();
   on_failed_(*this);
   lock.lock();
+  count_dropped(left);
   end_if_idle(lock);
 }
 

@@ -121,6 +121,7 @@ class Worker : public std::enable_shared_from_this<Worker> {
   // worker.cpp
   void on_delivery(const bus::Delivery& delivery, bus::Receipt receipt);
   void on_end(const absl::Status& status);
+  void count_dropped(std::uint64_t count);
   bool work_waits() const;
   bool may_run() const;
   void schedule_run();
