@@ -78,6 +78,11 @@ void DaprConfig::read(ConfigSection section) {
   section.value("queue_write_bytes", queue_write_bytes, "And their bytes.",
                 {1 << 16, std::int64_t{1} << 40});
   section.value("save_max", save_max, "Writes that go to the sidecar in one call.", {1, 10'000});
+  section.value("save_bytes_max", save_bytes_max,
+                "And their bytes; keep it below the sidecar's --max-body-size.", {1024, 1 << 30});
+  section.value("save_calls", save_calls, "Such calls that may be out at once.", {1, 1'000});
+  section.value("state_calls", state_calls,
+                "Calls of all other state operations that may be out at once.", {1, 10'000});
   section.value("queue_wait_ms", queue_wait,
                 "How long one waits for a sidecar that is away; then it is UNAVAILABLE.",
                 {1, 3'600'000});

@@ -49,6 +49,9 @@ struct DaprConfig {
   std::size_t queue_writes = 8192;              ///< state writes and reads that wait or are out
   std::size_t queue_write_bytes = 64u << 20;    ///< and their bytes
   std::size_t save_max = 100;                   ///< writes that go in one call
+  std::size_t save_bytes_max = 1u << 20;        ///< and their bytes; daprd takes 4 MiB by default
+  std::size_t save_calls = 4;                   ///< of these calls at once
+  std::size_t state_calls = 64;                 ///< calls of all other state operations at once
   std::chrono::milliseconds queue_wait{5'000};  ///< how long one waits for a sidecar that is away
   std::size_t message_bytes_max = 16u << 20;    ///< of one message from the sidecar
 

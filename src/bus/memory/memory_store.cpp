@@ -11,6 +11,7 @@
 #include "bus/memory/records.h"
 #include "bus/memory/state_file.h"
 #include "bus/memory/timer.h"
+#include "bus/state_check.h"
 #include "core/config.h"
 #include "core/errors.h"
 #include "core/executor.h"
@@ -41,15 +42,6 @@ constexpr std::size_t kWalkRecords = 256;
 const Logger& log() {
   static const Logger kLogger = logger("state");
   return kLogger;
-}
-
-absl::Status check_key(std::string_view key) {
-  if (key.empty()) return invalid_argument("a key must not be empty");
-  if (key.find("||") != key.npos) {
-    return invalid_argument("key '{}' holds '||', which some state stores keep for themselves",
-                            printable(key));
-  }
-  return absl::OkStatus();
 }
 
 std::string etag_of(const VersionPtr& version) {
@@ -165,11 +157,7 @@ struct MemoryStore::Impl {
           "(state.value_bytes_max)",
           printable(save.key), save.value.size(), config.value_bytes_max);
     }
-    if (save.ttl && save.ttl->count() <= 0) {
-      return invalid_argument("key '{}': a ttl of {} s, it must be at least 1", printable(save.key),
-                              save.ttl->count());
-    }
-    return absl::OkStatus();
+    return check_ttl(save.key, save.ttl);
   }
   absl::Status check(const Erase& erase) const { return check_key(erase.key); }
 
