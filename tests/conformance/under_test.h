@@ -39,6 +39,10 @@ class StoreUnderTest {
   bool queries = true;     ///< else UNIMPLEMENTED
   bool durable = false;    ///< what was acknowledged is there after reopen()
   bool tells_etag = true;  ///< save() answers the new etag
+  /// A key that was erased and made again may get an etag that it had before.
+  bool etags_repeat = false;
+  /// A ttl that the suite uses; where time really passes, a short one with some slack.
+  std::chrono::seconds ttl{10};
 };
 
 struct BusKind {
