@@ -322,6 +322,36 @@ TEST_CASE("a member that leaves with events in hand does not hold up the others"
   leaver.take().answer(Answer::kSuccess);
 }
 
+TEST_CASE("a member that drains while it waits for its turn still gets it") {
+  const auto fixture = under_test();
+  auto& bus = fixture->bus();
+  const auto grouped = [] {
+    auto options = bounded(Overflow::kDropOldest, 4096);
+    options.group = "g";
+    return options;
+  };
+  const auto first = Recorder::keeping();
+  const auto one = subscribe(bus, {"x"}, grouped(), first);
+  publish(bus, "x", make(0));
+  Recorder late;
+  auto two = subscribe(bus, {"x"}, grouped(), late);
+  for (int i = 1; i <= 20; ++i) {
+    publish(bus, "x", make({std::to_string(i), "t", "s/" + std::to_string(i), "", ""}));
+  }
+  std::atomic<bool> drained = false;
+  two->drain([&] { drained = true; });
+  CHECK(late.count() == 0);
+  std::size_t answered = 0;
+  REQUIRE(eventually([&] {
+    while (first.kept() > 0) {
+      first.take().answer(Answer::kSuccess);
+      ++answered;
+    }
+    return drained && answered + late.count() == 21;
+  }));
+  CHECK(late.count() > 0);
+}
+
 TEST_CASE("inline runs on the publisher's thread before publish returns") {
   const auto fixture = under_test();
   if (!fixture->synchronous) return;

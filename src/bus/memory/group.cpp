@@ -28,8 +28,13 @@ bool Group::remove(const Subscriber& member) {
   const auto found =
       std::find_if(members_.begin(), members_.end(), [&](const auto& m) { return &*m == &member; });
   if (found == members_.end()) return members_.empty();
+  const Epoch last = epochs_.back();
   change();
-  released = std::move(*found);
+  if (epochs_.back().id != last.id) {
+    leavers_.push_back({std::move(*found), last.id});
+  } else {
+    released = std::move(*found);
+  }
   members_.erase(found);
   return members_.empty();
 }
@@ -49,25 +54,23 @@ Subscriber::Offer Group::offer(TopicPtr topic, EventPtr event, CompletionPtr& co
   return offer;
 }
 
-bool Group::advance() {
-  bool advanced = false;
-  while (epochs_.size() > 1 && epochs_.front().outstanding == 0) {
-    epochs_.pop_front();
-    advanced = true;
-  }
-  if (advanced) open_epoch_.store(epochs_.front().id, std::memory_order_release);
-  return advanced;
-}
-
 void Group::finished(std::uint32_t epoch, std::uint64_t events) {
-  std::vector<SubscriberPtr> members;
+  std::vector<SubscriberPtr> waiting;
   {
     std::lock_guard lock(lock_);
     epochs_[epoch - epochs_.front().id].outstanding -= events;
-    if (!advance()) return;
-    members = members_;
+    const std::uint32_t open_before = epochs_.front().id;
+    while (epochs_.size() > 1 && epochs_.front().outstanding == 0) epochs_.pop_front();
+    const std::uint32_t open = epochs_.front().id;
+    if (open == open_before) return;
+    open_epoch_.store(open, std::memory_order_release);
+    waiting = members_;
+    for (const Leaver& leaver : leavers_) waiting.push_back(leaver.member);
+    std::erase_if(leavers_, [&](const Leaver& leaver) {
+      return static_cast<std::int32_t>(leaver.last_epoch - open) < 0;
+    });
   }
-  for (const auto& member : members) member->kick();
+  for (const auto& member : waiting) member->kick();
 }
 
 }  // namespace virtufin::bus::memory

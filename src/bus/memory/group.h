@@ -46,14 +46,18 @@ class Group : public boost::intrusive_ref_counter<Group> {
     std::uint32_t id;
     std::uint64_t outstanding;
   };
+  struct Leaver {
+    SubscriberPtr member;
+    std::uint32_t last_epoch;
+  };
   void change();
-  bool advance();
 
   const std::vector<std::string> patterns_;
   const Filter filter_;
 
   SpinLock lock_;
   std::vector<SubscriberPtr> members_;
+  std::vector<Leaver> leavers_;       // may hold events whose turn has not come
   std::deque<Epoch> epochs_{{0, 0}};  // the last one takes what is published
   std::uint64_t round_ = 0;
   std::atomic<std::uint32_t> open_epoch_{0};

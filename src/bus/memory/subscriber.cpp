@@ -179,25 +179,28 @@ Subscriber::Offer Subscriber::offer(TopicPtr topic, EventPtr event, std::uint32_
     offer.taken = true;
     offer.next = Offer::Next::kRun;
     offer.slot = &slot;
-    return offer;
-  }
-  Entry entry{std::move(topic), std::move(event), 0, epoch};
-  if (full() || !waiters_.empty()) {
-    overflow(std::move(entry), completion, done, offer);
-    if (offer.next == Offer::Next::kEnd) return offer;
   } else {
-    push(std::move(entry));
-    offer.taken = true;
-  }
-  if (take_turn()) {
-    if (options_.executor) {
-      offer.next = Offer::Next::kPost;
-      offer.keep.reset(this);
+    Entry entry{std::move(topic), std::move(event), 0, epoch};
+    if (full() || !waiters_.empty()) {
+      overflow(std::move(entry), completion, done, offer);
+      if (offer.next == Offer::Next::kEnd) return offer;
     } else {
-      started_ = at_once;
-      offer.next = Offer::Next::kRun;
+      push(std::move(entry));
+      offer.taken = true;
+    }
+    if (take_turn()) {
+      if (options_.executor) {
+        offer.next = Offer::Next::kPost;
+        offer.keep.reset(this);
+      } else {
+        started_ = at_once;
+        offer.next = Offer::Next::kRun;
+      }
     }
   }
+  // close() waits for a run that has started. One that has not is safe while the topic's list names
+  // the subscription; a group's members it does not name.
+  if (offer.next == Offer::Next::kRun && !at_once && group_) offer.keep.reset(this);
   return offer;
 }
 

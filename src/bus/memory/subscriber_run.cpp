@@ -160,6 +160,7 @@ void Subscriber::run(Slot* slot, Actions* first) {
         if (ended()) {
           free_slot(*slot, actions);
           slot = nullptr;
+          continue;
         }
       }
       if (slot || !actions.any) break;

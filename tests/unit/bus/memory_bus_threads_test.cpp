@@ -105,6 +105,7 @@ TEST_CASE("subscriptions and topics come and go while others publish") {
   Loop loop("test-loop");
   std::atomic<bool> stop = false;
   std::atomic<std::uint64_t> handled = 0;
+  std::atomic<int> stuck = 0, refused = 0;
   std::thread publishers([&] {
     in_threads(2, [&](int publisher) {
       for (int i = 1; !stop; ++i) {
@@ -133,19 +134,23 @@ TEST_CASE("subscriptions and topics come and go while others publish") {
             if (n == '7') return;
             std::move(receipt).answer(n == '3' ? Answer::kDrop : Answer::kSuccess);
           });
-      REQUIRE(made.ok());
+      if (!made.ok()) {
+        ++refused;
+        continue;
+      }
       const std::uint64_t seen = handled;
-      eventually([&] { return handled > seen; });
+      if (!eventually([&] { return handled > seen; })) ++stuck;
       if (i % 3 == 0) {
         std::atomic<bool> drained = false;
         (*made)->drain([&] { drained = true; });
-        eventually([&] { return drained.load(); }, milliseconds(2000));
-        CHECK(drained);
+        if (!eventually([&] { return drained.load(); })) ++stuck;
       }
     }
   });
   stop = true;
   publishers.join();
+  CHECK(refused == 0);
+  CHECK(stuck == 0);
   CHECK(bus.footprint().subscriptions == 0);
   CHECK(bus.footprint().patterns == 0);
   CHECK(bus.footprint().groups == 0);
@@ -196,8 +201,8 @@ TEST_CASE("answers from everywhere, retries and dead letters: every event ends o
         };
         if (kind == 3) {
           answer();
-        } else {
-          REQUIRE(answerers.post(std::move(answer)));
+        } else if (!answerers.post(std::move(answer))) {
+          std::abort();  // there is room for all
         }
       });
   REQUIRE(subscription.ok());
@@ -271,7 +276,7 @@ TEST_CASE("members of a group come and go: each event once, order per subject ke
       order.see(*d.event);
       std::move(receipt).answer(Answer::kSuccess);
     });
-    REQUIRE(made.ok());
+    if (!made.ok()) throw std::logic_error(std::string(message(made.status())));
     return *std::move(made);
   };
   const auto stays = join(&loop);
