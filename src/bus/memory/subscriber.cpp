@@ -179,6 +179,7 @@ Subscriber::Offer Subscriber::offer(TopicPtr topic, EventPtr event, std::uint32_
     offer.taken = true;
     offer.next = Offer::Next::kRun;
     offer.slot = &slot;
+    slot.reserved = !at_once;
   } else {
     Entry entry{std::move(topic), std::move(event), 0, epoch};
     if (full() || !waiters_.empty()) {
@@ -223,6 +224,7 @@ void Subscriber::carry_out(Offer& offer, bool at_once) {
       if (!at_once) {
         std::lock_guard lock(self->lock_);
         self->started_ = true;
+        if (offer.slot) offer.slot->reserved = false;
         // A handler that ran before it on this thread may have closed it.
         if (self->ended() && offer.slot) {
           offer.freed_topic = std::move(offer.slot->delivery.topic);
@@ -251,9 +253,10 @@ void Subscriber::stand() {
 
 void Subscriber::drop_everything(Actions& actions) {
   std::uint64_t dropped = queue_.size() + waiters_.size();
-  if (group_) {
-    for (std::size_t i = 0; i < queue_.size(); ++i) epoch_ends(queue_[i].epoch, 1, actions);
-    for (const Waiter& waiter : waiters_) epoch_ends(waiter.entry.epoch, 1, actions);
+  untold_ += dropped + std::exchange(tail_missed_, 0);
+  for (std::size_t i = 0; i < queue_.size(); ++i) {
+    untold_ += queue_[i].missed;
+    epoch_ends(queue_[i].epoch, 1, actions);
   }
   actions.dropped_queue = std::move(queue_);
   queue_ = {};
@@ -261,11 +264,11 @@ void Subscriber::drop_everything(Actions& actions) {
   has_queued_.store(false, std::memory_order_relaxed);
   // Nobody is left to wait for.
   for (Waiter& waiter : waiters_) {
+    epoch_ends(waiter.entry.epoch, 1, actions);
     actions.completions.emplace_back(std::move(waiter.completion), absl::OkStatus());
     actions.dropped_waiters.push_back(std::move(waiter.entry));
   }
   waiters_.clear();
-  if (!running_) dropped += drop_claimed(actions);
   for (Slot& slot : slots_) {
     switch (slot.state) {
       case Slot::State::kFree:
@@ -273,6 +276,7 @@ void Subscriber::drop_everything(Actions& actions) {
         break;
       case Slot::State::kOut:
         ++dropped;
+        if (slot.reserved) untold_ += 1 + slot.delivery.missed;
         epoch_ends(slot.epoch, 1, actions);
         break;
       case Slot::State::kBackOff:
@@ -289,41 +293,32 @@ void Subscriber::drop_everything(Actions& actions) {
   due_.clear();
   metrics_.dropped_end->add(dropped);
   actions.any = true;
+  // While it runs they are the runner's.
+  if (!running_) drop_claimed(actions);
 }
 
-std::uint64_t Subscriber::drop_claimed(Actions& actions) {
+void Subscriber::drop_claimed(Actions& actions) {
   const std::uint64_t dropped = claimed_.size() - claimed_next_;
-  if (dropped != 0) epoch_ends(claimed_[claimed_next_].epoch, dropped, actions);
+  if (dropped == 0) return;
+  epoch_ends(claimed_[claimed_next_].epoch, dropped, actions);
+  untold_ += dropped;
+  for (std::size_t i = claimed_next_; i < claimed_.size(); ++i) untold_ += claimed_[i].missed;
   actions.dropped_claimed = std::move(claimed_);
   actions.freed_topic = std::move(current_topic_);
   claimed_.clear();
   claimed_next_ = 0;
   claimed_left_.store(0, std::memory_order_relaxed);
+  metrics_.dropped_end->add(dropped);
   actions.any = true;
-  return dropped;
-}
-
-std::uint64_t Subscriber::untold() {
-  std::uint64_t count = tail_missed_ + queue_.size() + waiters_.size();
-  for (std::size_t i = 0; i < queue_.size(); ++i) count += queue_[i].missed;
-  // Claimed entries are the runner's while it runs: it tells of them itself.
-  if (!running_) {
-    for (std::size_t i = claimed_next_; i < claimed_.size(); ++i) count += 1 + claimed_[i].missed;
-  }
-  return count;
 }
 
 std::uint64_t Subscriber::close() {
   Actions actions;
   bool wait = false;
   bool own_call = false;
-  std::uint64_t left = 0;
   {
     std::lock_guard lock(lock_);
-    if (!ended()) {
-      left = untold();
-      drop_everything(actions);
-    }
+    if (!ended()) drop_everything(actions);
     closed_ = true;
     attention_.store(true, std::memory_order_relaxed);
     if (running_ && started_) {
@@ -335,15 +330,18 @@ std::uint64_t Subscriber::close() {
       }
     }
   }
-  if (wait) {
-    finished_.wait(false, std::memory_order_acquire);
-    std::lock_guard lock(lock_);  // until the runner has let go of it
+  if (wait) finished_.wait(false, std::memory_order_acquire);
+  std::uint64_t untold;
+  {
+    std::lock_guard lock(lock_);  // and the runner has let go of it
+    if (own_call) drop_claimed(actions);
+    untold = std::exchange(untold_, 0);
   }
   perform(actions);
   flush_metrics();
   // What the handler holds goes with the subscription, not with the last list that names it.
   if (!own_call) forget_callbacks();
-  return left;
+  return untold;
 }
 
 void Subscriber::forget_callbacks() {

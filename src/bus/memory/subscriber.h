@@ -48,7 +48,6 @@ struct SubscriberMetrics {
 /// subscriber.
 class Subscriber final : public ReceiptSink, public boost::intrusive_ref_counter<Subscriber> {
  private:
-  std::uint64_t untold();  ///< with the lock
   struct Slot;
 
  public:
@@ -127,6 +126,7 @@ class Subscriber final : public ReceiptSink, public boost::intrusive_ref_counter
     std::uint32_t epoch = 0;
     State state = State::kFree;
     bool to_fill = false;          // from claimed_, by the runner, outside the lock
+    bool reserved = false;         // for a publisher who is yet to run it
     bool holds_reference = false;  // for a receipt that outlives its call
     SteadyTime due;
   };
@@ -164,7 +164,7 @@ class Subscriber final : public ReceiptSink, public boost::intrusive_ref_counter
   void admit(Actions& actions);
   void release_slot(Slot& slot);
   void drop_everything(Actions& actions);
-  std::uint64_t drop_claimed(Actions& actions);
+  void drop_claimed(Actions& actions);
   void drop_front(Offer& offer);
   void overflow(Entry&& entry, CompletionPtr& completion, PublishDone& done, Offer& offer);
   void push(Entry&& entry);
@@ -214,6 +214,7 @@ class Subscriber final : public ReceiptSink, public boost::intrusive_ref_counter
   Ring<Entry> queue_;
   const Topic* tail_topic_ = nullptr;  // of the entry pushed last; null: the next one says its own
   std::uint64_t tail_missed_ = 0;      // dropped behind the entry pushed last
+  std::uint64_t untold_ = 0;           // gone with the end, without a Delivery that tells
   std::deque<Slot> slots_;
   std::vector<std::uint32_t> free_slots_;
   std::vector<std::uint32_t> backing_off_;

@@ -205,7 +205,7 @@ void Subscriber::run(Slot* slot, Actions* first) {
 
 Subscriber::Slot* Subscriber::next(Actions& actions) {
   if (closed_) {
-    if (claimed_next_ != claimed_.size()) metrics_.dropped_end->add(drop_claimed(actions));
+    drop_claimed(actions);
     return nullptr;
   }
   if (!ready_told_) {
@@ -215,7 +215,7 @@ Subscriber::Slot* Subscriber::next(Actions& actions) {
     return nullptr;
   }
   if (!end_status_.ok()) {
-    if (claimed_next_ != claimed_.size()) metrics_.dropped_end->add(drop_claimed(actions));
+    drop_claimed(actions);
     if (!end_told_) {
       end_told_ = true;
       actions.on_end = std::exchange(options_.on_end, nullptr);

@@ -195,6 +195,43 @@ TEST_CASE("the numbers of a subscription add up, by its pattern and name") {
   CHECK(by_end->value() == 3);
 }
 
+TEST_CASE("the end of a subscription says how many events go untold") {
+  Fixture fixture;
+  auto& bus = *fixture.bus;
+  const auto kept = Recorder::keeping();
+  auto options = named("leaving");
+  options.queue_events = 4;
+  options.overflow = GENERATE(bus::Overflow::kDropOldest, bus::Overflow::kDropNewest);
+  auto subscription = bus.subscribe({"x"}, std::move(options), kept.handler());
+  for (int i = 1; i <= 10; ++i) publish(bus, "x", make(i));
+  // One was handed out, and with it nothing was missed; nine are queued or were dropped.
+  CHECK((*subscription)->end() == 9);
+  kept.take().answer(Answer::kSuccess);
+  CHECK(kept.count() == 1);
+}
+
+TEST_CASE("a subscription that ends while it is called says what it had taken from its queue") {
+  Fixture fixture;
+  auto& bus = *fixture.bus;
+  Loop loop("test-loop");
+  Gate gate;
+  std::atomic<std::uint64_t> told = 0;
+  auto options = named("leaving");
+  options.executor = &loop;
+  auto subscription =
+      bus.subscribe({"x"}, std::move(options), [&](const Delivery&, Receipt receipt) {
+        if (++told == 1) gate.pass();
+        std::move(receipt).answer(Answer::kSuccess);
+      });
+  // The first alone, so that the others are taken together and given up in the middle.
+  for (int i = 1; i <= 100; ++i) publish(bus, "x", make(i));
+  REQUIRE(gate.wait_until_reached());
+  std::thread opener([&] { gate.open(); });
+  const std::uint64_t untold = (*subscription)->end();
+  opener.join();
+  CHECK(told + untold == 100);
+}
+
 TEST_CASE("failures on a topic of dead letters are counted") {
   Fixture fixture;
   auto& bus = *fixture.bus;
