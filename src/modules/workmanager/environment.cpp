@@ -21,8 +21,9 @@ std::mutex loading;
 /// The rest of `entry` behind `NAME=`.
 void fill(std::span<char> value_buffer, std::string_view value) {
   const std::size_t length = std::min(value.size(), value_buffer.size() - 1);
-  std::memcpy(value_buffer.data(), value.data(), length);
-  std::memset(value_buffer.data() + length, 0, value_buffer.size() - length);
+  // An empty view may have no address at all, which memcpy() must not be given.
+  std::copy_n(value.begin(), length, value_buffer.begin());
+  std::fill(value_buffer.begin() + length, value_buffer.end(), '\0');
 }
 std::span<char> id_value() { return std::span(id_entry).subspan(sizeof kIdName - 1); }
 std::span<char> topic_value() { return std::span(topic_entry).subspan(sizeof kTopicName - 1); }
