@@ -544,6 +544,7 @@ void Sidecar::Impl::probe() {
 }
 
 void Sidecar::Impl::probed(absl::StatusOr<dapr::proto::runtime::v1::GetMetadataResponse> answer) {
+  if (absl::IsCancelled(answer.status())) return;  // by close()
   std::shared_ptr<SidecarInfo> told;
   if (answer.ok()) {
     told = std::make_shared<SidecarInfo>();
