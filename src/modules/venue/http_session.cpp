@@ -36,32 +36,32 @@ std::vector<std::string> split(std::string_view text, char separator) {
 }
 
 /// What a WebSocket path asks for.
-struct Channel {
+struct StreamPath {
   std::vector<std::string> streams;
   bool combined = true;
   std::optional<Dialect> dialect;  ///< of the prefix
 };
 
-std::optional<Channel> parse_channel(const Target& target) {
-  Channel channel;
+std::optional<StreamPath> parse_stream_path(const Target& target) {
+  StreamPath asked;
   std::string_view path = target.path;
   for (const auto& [prefix, dialect] :
        {std::pair{std::string_view("/spot/"), Dialect::kSpot},
         std::pair{std::string_view("/futures/"), Dialect::kFutures}}) {
     if (path.starts_with(prefix)) {
-      channel.dialect = dialect;
+      asked.dialect = dialect;
       path.remove_prefix(prefix.size() - 1);
       break;
     }
   }
   if (path == "/stream") {
-    channel.streams = split(target.value("streams").value_or(""), '/');
-    return channel;
+    asked.streams = split(target.value("streams").value_or(""), '/');
+    return asked;
   }
   if (path == "/ws" || path.starts_with("/ws/")) {
-    channel.combined = false;
-    channel.streams = split(path.substr(3), '/');
-    return channel;
+    asked.combined = false;
+    asked.streams = split(path.substr(3), '/');
+    return asked;
   }
   return {};
 }
@@ -126,8 +126,8 @@ class HttpSession final : public Session, public std::enable_shared_from_this<Ht
   }
 
   void upgrade(const Request& request, const Target& target) {
-    const auto channel = parse_channel(target);
-    if (!channel) {
+    const auto asked = parse_stream_path(target);
+    if (!asked) {
       return reply(rest_error(404, -1, "WebSocket paths are /stream and /ws"), request.version(),
                    false);
     }
@@ -137,8 +137,8 @@ class HttpSession final : public Session, public std::enable_shared_from_this<Ht
                    request.version(), false);
     }
     Market* market =
-        channel->dialect ? exchange_.find(*channel->dialect) : exchange_.find_for(channel->streams);
-    if (channel->dialect && market == nullptr) {
+        asked->dialect ? exchange_.find(*asked->dialect) : exchange_.find_for(asked->streams);
+    if (asked->dialect && market == nullptr) {
       return reply(rest_error(404, -1, "this market is not played; see venue.markets"),
                    request.version(), false);
     }
@@ -152,8 +152,8 @@ class HttpSession final : public Session, public std::enable_shared_from_this<Ht
     WebSocketSession::Opening opening;
     opening.handshake = head.str();
     opening.leftover = beast::buffers_to_string(buffer_.data());
-    opening.streams = channel->streams;
-    opening.combined = channel->combined;
+    opening.streams = asked->streams;
+    opening.combined = asked->combined;
     opening.market = market;
     ended_ = true;
     stream_.expires_never();
