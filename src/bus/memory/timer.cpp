@@ -57,7 +57,9 @@ void Timer::run(const std::string& name) {
       every_interval_();
       lock.lock();
     } else {
-      wake_.wait_until(lock, heap_.empty() ? tick : std::min(tick, heap_.front().due));
+      // By value: wait_until() looks at it again after the wait, when the heap may have moved.
+      const TimePoint until = heap_.empty() ? tick : std::min(tick, heap_.front().due);
+      wake_.wait_until(lock, until);
     }
   }
 }
