@@ -270,6 +270,7 @@ void HttpConnection::check_time(SteadyTime at) {
 
 bool HttpConnection::complete(const HttpCall& call, const HttpResponse& response) {
   if (call_.get() != &call || state_ != State::kHandling) return false;
+  keep_alive_ = keep_alive_ && !shard_->draining;
   append_head(out_, response, response.body.size(), {.keep_alive = keep_alive_});
   if (!head_only_) out_ += response.body;
   answered();
@@ -280,7 +281,7 @@ void HttpConnection::answered() {
   const auto call = std::move(call_);
   call_ = nullptr;
   call->cancellation_.end();
-  keep_alive_ = keep_alive_ && !shard_->draining;
+  keep_alive_ = keep_alive_ && !shard_->draining;  // a stream may end long after its head
   state_ = keep_alive_ ? State::kReading : State::kClosing;
   deadline_ = now() + shard_->limits.idle_timeout;
   process();

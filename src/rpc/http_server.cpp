@@ -227,8 +227,9 @@ void HttpServer::drain(std::chrono::steady_clock::time_point deadline) {
       here.pause.cancel();
     });
   }
+  // All loops know before the first connection ends: who sees one end is told so by the others.
+  impl.on_every_loop([](Impl::Part& part) { part.shard->draining = true; });
   impl.on_every_loop([](Impl::Part& part) {
-    part.shard->draining = true;
     auto& list = part.shard->connections;
     for (auto at = list.begin(); at != list.end();) {
       const std::shared_ptr<HttpConnection> connection = *at++;
