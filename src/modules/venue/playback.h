@@ -113,7 +113,7 @@ class Playback final : public FrameSource {
 
   std::uint64_t lap_ = 0;
   std::size_t next_ = 0;  ///< into program()
-  static constexpr std::size_t kRecentKlines = 256;
+  static constexpr std::size_t kRecentKlines = 1024;
   std::vector<std::deque<std::int64_t>> recent_klines_;  ///< the last `E` sent, by stream
 };
 
