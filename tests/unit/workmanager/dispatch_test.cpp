@@ -286,6 +286,8 @@ TEST_CASE("a slow worker loses the oldest market events, counted") {
   request.set_queue_events(10);
   const auto id = rig.create(request);
   rig.publish("act.exchange.x.trade.tape", "hang " + flag.path());
+  // Not before it is out of the queue, or it could be among the oldest itself.
+  REQUIRE(eventually([&] { return rig.info(id).in_flight() == 1; }));
   // One in the call, 255 more in flight, 10 wait; the rest is lost.
   for (int i = 0; i < 1000; ++i) rig.publish("act.exchange.x.trade.tape", "none");
   flag.raise();
