@@ -10,6 +10,9 @@ namespace {
 /// Frames between two looks at the loop's other work.
 constexpr int kFramesPerTurn = 512;
 
+/// Ten years: later than any run, and within what the clocks can add.
+constexpr double kFarNs = 3.2e17;
+
 }  // namespace
 
 Market::Market(Dialect dialect, std::unique_ptr<FrameSource> source, const VenueConfig& config,
@@ -86,15 +89,15 @@ void Market::stop() {
 }
 
 Market::SteadyTime Market::due_at(std::chrono::nanoseconds market_time) const {
-  using std::chrono::nanoseconds;
+  double after_ns = 0;
   if (config_.rate > 0) {
-    const double seconds = static_cast<double>(frames_played_.load(std::memory_order_relaxed)) /
-                           static_cast<double>(config_.rate);
-    return begun_ + nanoseconds(static_cast<std::int64_t>(seconds * 1e9));
+    after_ns = static_cast<double>(frames_played_.load(std::memory_order_relaxed)) /
+               static_cast<double>(config_.rate) * 1e9;
+  } else if (config_.speed > 0) {
+    after_ns = static_cast<double>(market_time.count()) / config_.speed;
   }
-  if (config_.speed == 0) return begun_;
-  return begun_ + nanoseconds(static_cast<std::int64_t>(static_cast<double>(market_time.count()) /
-                                                        config_.speed));
+  const auto after = static_cast<std::int64_t>(std::min(after_ns, kFarNs));
+  return begun_ + std::chrono::nanoseconds(after);
 }
 
 bool Market::readers_have_room() const {

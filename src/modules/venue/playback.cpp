@@ -10,6 +10,8 @@
 namespace virtufin::venue {
 namespace {
 
+constexpr std::chrono::days kLongest{366};  ///< of a recording
+
 std::int64_t milliseconds_of(TimePoint time) {
   return std::chrono::floor<std::chrono::milliseconds>(time.time_since_epoch()).count();
 }
@@ -91,9 +93,14 @@ absl::Status Playback::load_frames(const RecordedVenue& recorded) {
                    [](const Frame& a, const Frame& b) { return a.received < b.received; });
   const TimePoint begin = frames_.front().received;
   for (Frame& frame : frames_) frame.offset = frame.received - begin;
+  if (frames_.back().offset > kLongest) {
+    return invalid_argument(
+        "the recording of {} spans {} days, more than {}; are its times right?", name(dialect_),
+        std::chrono::floor<std::chrono::days>(frames_.back().offset).count(), kLongest.count());
+  }
   // The next lap begins one mean distance after the last frame.
   const auto length = frames_.back().offset;
-  lap_duration_ = frames_.size() > 1
+  lap_duration_ = length.count() > 0
                       ? length + length / static_cast<std::int64_t>(frames_.size() - 1)
                       : std::chrono::seconds(1);
   return absl::OkStatus();
@@ -239,6 +246,11 @@ std::int64_t Playback::update_id_shift(std::string_view symbol) const {
 
 std::optional<std::chrono::nanoseconds> Playback::next_due() const {
   if (options_.laps != 0 && lap_ >= options_.laps) return {};
+  // After so many laps, 292 years of market time, only a player that does not look at it plays on.
+  using std::chrono::nanoseconds;
+  if (lap_ >= static_cast<std::uint64_t>(nanoseconds::max() / lap_duration_) - 1) {
+    return nanoseconds::max();
+  }
   return static_cast<std::int64_t>(lap_) * lap_duration_ + frames_[program()[next_]].offset;
 }
 

@@ -394,6 +394,9 @@ TEST_CASE("acknowledgements are not played, and other strangers are refused by l
   refused(made({}), Dialect::kSpot, "no market frame");
   refused(made({depth_frame(1, 2, "")}), Dialect::kFutures, "'pu'");
   refused(made({depth_frame(1, 2, "")}, {R"({"bids":[]})"}), Dialect::kSpot, "lastUpdateId");
+  RecordedVenue centuries = made({depth_frame(1, 2, ""), depth_frame(3, 4, "")});
+  centuries.connections[0].frames[0].received = TimePoint();
+  refused(centuries, Dialect::kSpot, "spans 20833 days");
   std::string second = depth_frame(3, 4, "");
   second.replace(second.find("x@depth"), 7, "x@depth@100ms");
   refused(made({depth_frame(1, 2, ""), second}), Dialect::kSpot, "two depth streams");
