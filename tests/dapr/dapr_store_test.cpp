@@ -256,6 +256,29 @@ TEST_CASE("operations that find no room fail at once, those that wait when their
   CHECK(client.store->health().ok());
 }
 
+TEST_CASE("a long line for one key fails as a whole, however its callers go on") {
+  DaprConfig config;
+  config.call_timeout = milliseconds(500);
+  config.queue_wait = milliseconds(100);
+  Client client("memory", config);
+  constexpr int kWrites = 5000;
+  world().daprd.freeze();
+  std::atomic<int> unavailable = 0, other = 0;
+  const auto count = [&](const absl::StatusOr<std::string>& result) {
+    ++(result.status().code() == absl::StatusCode::kUnavailable ? unavailable : other);
+  };
+  for (int i = 0; i < kWrites; ++i) {
+    client.store->save({"line", "v", {}, {}}, [&](const absl::StatusOr<std::string>& result) {
+      count(result);
+      client.store->save({"line", "again", {}, {}}, count);
+    });
+  }
+  const bool all = eventually([&] { return unavailable + other == 2 * kWrites; }, kCallDeadline);
+  world().daprd.thaw();
+  CHECK(all);
+  CHECK(other == 0);
+}
+
 TEST_CASE("a store that fails behind the sidecar is told, and used again when it is back") {
   Client client("redis");
   REQUIRE(client.save({"behind", "v", {}, {}}).ok());

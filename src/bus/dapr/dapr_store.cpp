@@ -153,8 +153,28 @@ struct DaprStore::Impl : std::enable_shared_from_this<DaprStore::Impl> {
     (is_plain(*operation) ? plain : others).push_back(operation);
   }
 
-  /// Starts what may start. Called after whatever may have made room.
+  /// Starts what may start. Called after whatever may have made room. One thread at a time does it
+  /// for all, so that a `done` that writes again is never deeper in the stack than the one before.
   void pump() {
+    {
+      std::lock_guard lock(mutex);
+      if (std::exchange(pumping, true)) {
+        pump_again = true;
+        return;
+      }
+    }
+    for (;;) {
+      const bool settled = start_ready();
+      std::lock_guard lock(mutex);
+      if (!std::exchange(pump_again, false) && !settled) {
+        pumping = false;
+        return;
+      }
+    }
+  }
+
+  /// True: some were too old, which may have let others through.
+  bool start_ready() {
     std::vector<Group> groups;
     std::vector<Operation*> single;
     Group expired;
@@ -193,18 +213,22 @@ struct DaprStore::Impl : std::enable_shared_from_this<DaprStore::Impl> {
     }
     for (Group& group : groups) save_group(std::move(group));
     for (Operation* operation : single) start(operation);
-    if (!expired.empty()) {
-      finish(std::move(expired),
-             unavailable("state store '{}': not written within {} ms (bus.dapr.queue_wait_ms): is "
-                         "the sidecar slow or away?",
-                         calls.store(), config.queue_wait.count()));
-    }
+    if (expired.empty()) return false;
+    settle(std::move(expired),
+           unavailable("state store '{}': not written within {} ms (bus.dapr.queue_wait_ms): is "
+                       "the sidecar slow or away?",
+                       calls.store(), config.queue_wait.count()));
+    return true;
   }
 
   void finish(Operation* operation, const absl::Status& status) {
     finish(Group{operation}, status);
   }
   void finish(Group group, const absl::Status& status) {
+    settle(std::move(group), status);
+    pump();
+  }
+  void settle(Group group, const absl::Status& status) {
     {
       std::lock_guard lock(mutex);
       std::vector<Operation*> ready;
@@ -227,7 +251,6 @@ struct DaprStore::Impl : std::enable_shared_from_this<DaprStore::Impl> {
       delete operation;
     }
     leave(group.size(), bytes);
-    pump();
   }
 
   // --- Plain saves, together -------------------------------------------------------------------
@@ -410,6 +433,7 @@ struct DaprStore::Impl : std::enable_shared_from_this<DaprStore::Impl> {
   std::mutex mutex;
   std::condition_variable idle;  // nothing is alive
   bool closed = false;
+  bool pumping = false, pump_again = false;
   std::size_t alive = 0, bytes_alive = 0;  // operations and reads whose done has not returned
   std::size_t save_calls_out = 0, calls_out = 0;
   KeyOrder<Operation> order;
