@@ -2,7 +2,7 @@
 BUILD := cmake --build --preset
 ARGS ?=
 
-.PHONY: help setup build run test asan tsan fuzz soak bench format lint clean
+.PHONY: help setup daprd build run test asan tsan fuzz soak bench format lint clean
 
 help:
 	@echo "make run     install what is missing, build, run the demo (ARGS=\"--seconds 10\")"
@@ -16,6 +16,11 @@ help:
 setup:
 	@sh tools/setup.sh
 
+# A real sidecar for the tests: the one on PATH, or built once and kept; without either (status 3) the
+# tests that need it skip and say so.
+daprd: | setup
+	@sh tools/daprd.sh > /dev/null || [ $$? -eq 3 ]
+
 # A preset is configured once; CMake re-runs itself when its files change.
 build/%/build.ninja: CMakePresets.json | setup
 	cmake --preset $*
@@ -26,13 +31,13 @@ build: build/release/build.ninja | setup
 run: build
 	@build/release/virtufin demo $(ARGS)
 
-test: build/dev/build.ninja build/fuzz/build.ninja | setup
+test: build/dev/build.ninja build/fuzz/build.ninja | setup daprd
 	$(BUILD) dev
 	$(BUILD) fuzz
 	ctest --test-dir build/dev --output-on-failure --no-tests=error -j 2
 	ctest --test-dir build/fuzz --output-on-failure --no-tests=error -j 2
 
-asan tsan: %: build/%/build.ninja | setup
+asan tsan: %: build/%/build.ninja | setup daprd
 	$(BUILD) $@
 	ctest --test-dir build/$@ --output-on-failure --no-tests=error -j 2
 
