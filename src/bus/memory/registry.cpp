@@ -143,10 +143,12 @@ void Registry::rebuild_lists(const std::vector<std::string>& patterns, Leftovers
     }
     return;
   }
-  for (const auto& [name, topic] : topics_) {
-    if (std::any_of(patterns.begin(), patterns.end(),
-                    [&](const std::string& pattern) { return topic::matches(pattern, name); })) {
-      rebuild(topic.lock());
+  for (const auto& entry : topics_) {
+    const auto matches_topic = [&name = entry.first](const std::string& pattern) {
+      return topic::matches(pattern, name);
+    };
+    if (std::any_of(patterns.begin(), patterns.end(), matches_topic)) {
+      rebuild(entry.second.lock());
     }
   }
 }

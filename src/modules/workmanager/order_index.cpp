@@ -114,7 +114,7 @@ void OrderIndex::flush() {
     if (writing_ || (closed_ && on_closed_ == nullptr)) return;
     writing_ = true;
     for (auto& [prefix, ids] : waiting_) {
-      batches_.push_back(std::make_shared<Batch>(prefix, std::move(ids)));
+      batches_.push_back(std::make_shared<Batch>(Batch{prefix, std::move(ids)}));
     }
     waiting_.clear();
     waiting_ids_ = 0;

@@ -212,6 +212,8 @@ void Worker::stop(absl::AnyInvocable<void()> done) {
 
 void Worker::drain(absl::AnyInvocable<void()> done) {
   struct Countdown {
+    Countdown(std::size_t count, absl::AnyInvocable<void()> at_zero)
+        : left(count), done(std::move(at_zero)) {}
     std::atomic<std::size_t> left;
     absl::AnyInvocable<void()> done;
   };
