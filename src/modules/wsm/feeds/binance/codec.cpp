@@ -11,6 +11,7 @@
 #include "core/errors.h"
 #include "core/log.h"
 #include "core/uuid.h"
+#include "modules/wsm/feeds/binance/frames.h"
 #include "modules/wsm/feeds/market_shape.h"
 #include "modules/wsm/feeds/sequence_window.h"
 
@@ -21,49 +22,8 @@ namespace ondemand = simdjson::ondemand;
 
 static_assert(kReadPadding >= simdjson::SIMDJSON_PADDING);
 
-constexpr std::uint64_t kMaxTimeMs = 253'402'300'799'999;  // the end of year 9999
-
 constexpr std::string_view venue_name(Market market) {
   return market == Market::kSpot ? "binance" : "binance-futures";
-}
-
-/// The text of a string token, without its quotes; empty if it is no plain string.
-std::string_view unquoted(std::string_view token) {
-  const std::size_t last = token.find_last_of('"');
-  return token.size() >= 2 && token[0] == '"' && last > 0 ? token.substr(1, last - 1)
-                                                          : std::string_view{};
-}
-
-std::string_view text_field(ondemand::object& object, std::string_view key) {
-  ondemand::value value;
-  if (object[key].get(value) != simdjson::SUCCESS) return {};
-  return unquoted(value.raw_json_token());
-}
-
-bool number_field(ondemand::object& object, std::string_view key, std::uint64_t& out) {
-  return object[key].get_uint64().get(out) == simdjson::SUCCESS;
-}
-
-bool time_field(ondemand::object& object, std::string_view key, TimePoint& out) {
-  std::uint64_t ms = 0;
-  if (!number_field(object, key, ms) || ms > kMaxTimeMs) return false;
-  out = TimePoint(std::chrono::milliseconds(ms));
-  return true;
-}
-
-bool decimal_field(ondemand::object& object, std::string_view key, std::string_view& out) {
-  ondemand::value value;
-  if (object[key].get(value) != simdjson::SUCCESS) return false;
-  out = decimal_of_token(value.raw_json_token());
-  return !out.empty();
-}
-
-bool levels_field(ondemand::object& object, std::string_view key, std::string_view& text,
-                  std::vector<LevelText>& levels) {
-  ondemand::array array;
-  if (object[key].get_array().get(array) != simdjson::SUCCESS) return false;
-  if (array.raw_json().get(text) != simdjson::SUCCESS) return false;
-  return read_levels(text, levels);
 }
 
 /// Writes a payload from pieces; the caller has made room.
@@ -91,8 +51,9 @@ class Payload {
   char* at_;
 };
 
-/// Names, punctuation, numbers and times of any payload here, beside the venue's own slices.
-constexpr std::size_t kPayloadOverhead = 256;
+/// Names, punctuation, numbers and times of any payload here, beside the venue's own slices. The
+/// greatest is a candle's: 105 characters and a time.
+constexpr std::size_t kPayloadOverhead = 144;
 
 class BinanceCodec final : public FeedCodec {
  public:
@@ -150,39 +111,36 @@ class BinanceCodec final : public FeedCodec {
   }
 
   absl::StatusOr<BookSnapshot> read_snapshot(std::string_view body) override {
-    BookSnapshot snapshot;
+    SnapshotBody read;
     ondemand::document document;
-    ondemand::object root;
-    std::string_view text;
+    Object root;
     if (iterate(body, document) && document.get_object().get(root) == simdjson::SUCCESS &&
-        number_field(root, "lastUpdateId", snapshot.last_update_id) &&
-        levels_field(root, "bids", text, snapshot.bids) &&
-        levels_field(root, "asks", text, snapshot.asks)) {
-      return snapshot;
+        binance::read_snapshot(root, read)) {
+      return BookSnapshot{read.last_update_id, std::move(read.bids), std::move(read.asks)};
     }
     return unavailable("{}: the depth snapshot is not one: {}", venue(), printable(body));
   }
 
   Decoded decode(const Frame& frame) override {
     ondemand::document document;
-    ondemand::object root;
+    Object root;
     if (!iterate(frame.bytes, document) || document.get_object().get(root) != simdjson::SUCCESS) {
       return undecodable("not a JSON object");
     }
-    const std::string_view name = text_field(root, "stream");
-    if (name.empty()) return control(root);
-    const auto found = by_name_.find(name);
+    ondemand::value stream;
+    if (root["stream"].get(stream) != simdjson::SUCCESS) return control(root);
+    const auto found = by_name_.find(unquoted(stream.raw_json_token()));
     if (found == by_name_.end()) return undecodable("a stream that was not asked for");
     State& state = *found->second;
     if (!state.out) return undecodable("the feed has no topics yet");
-    ondemand::object data;
+    Object data;
     if (root["data"].get_object().get(data) != simdjson::SUCCESS) {
       return undecodable("'data' is missing or not an object");
     }
     switch (state.stream.channel) {
       case Channel::kDepth: return depth(state, data, frame.received);
-      case Channel::kAggTrade: return trade(state, data, "a", frame.received);
-      case Channel::kTrade: return trade(state, data, "t", frame.received);
+      case Channel::kAggTrade: return trade(state, data, 'a', frame.received);
+      case Channel::kTrade: return trade(state, data, 't', frame.received);
       case Channel::kBookTicker: return book_ticker(state, data, frame.received);
       case Channel::kKline: return kline(state, data, frame.received);
     }
@@ -246,7 +204,7 @@ class BinanceCodec final : public FeedCodec {
   }
 
   /// What has no stream: an acknowledgement, a refusal with the venue's words, a JSON ping.
-  Decoded control(ondemand::object& root) {
+  Decoded control(Object& root) {
     Decoded decoded;
     ondemand::value value;
     for (const std::string_view key : {"error", "code"}) {
@@ -265,10 +223,6 @@ class BinanceCodec final : public FeedCodec {
     return undecodable("neither market data nor an answer");
   }
 
-  bool is_of(const State& state, ondemand::object& data) const {
-    return text_field(data, "s") == state.stream.symbol;
-  }
-
   template <class Write>
   Decoded market(State& state, std::uint64_t number, TimePoint event_time, TimePoint received,
                  std::size_t capacity, Write&& write) {
@@ -285,115 +239,91 @@ class BinanceCodec final : public FeedCodec {
     return decoded;
   }
 
-  Decoded depth(State& state, ondemand::object& data, TimePoint received) {
-    DepthChange change;
-    TimePoint time;
-    std::string_view bids, asks;
-    bids_.clear();
-    asks_.clear();
-    if (!time_field(data, "E", time) || !is_of(state, data) ||
-        !number_field(data, "U", change.first) || !number_field(data, "u", change.last) ||
-        (market_ == Market::kFutures && !number_field(data, "pu", change.previous)) ||
-        !levels_field(data, "b", bids, bids_) || !levels_field(data, "a", asks, asks_) ||
-        change.first > change.last) {
+  Decoded depth(State& state, Object& data, TimePoint received) {
+    DepthFrame& frame = depth_;
+    if (!read_depth(data, state.stream.symbol, market_ == Market::kFutures, frame)) {
       return undecodable("not a depth update");
     }
-    if (!state.seen.insert(change.last)) return duplicate();
-    Decoded decoded = market(state, change.last, time, received,
-                             bids.size() + asks.size() + kPayloadOverhead, [&](Payload& out) {
-                               out << R"({"bids_delta":)" << bids << R"(,"asks_delta":)" << asks
-                                   << R"(,"first_update_id":)" << change.first
-                                   << R"(,"last_update_id":)" << change.last << "}";
-                             });
-    decoded.venue_time = time;
-    change.book = book_of_symbol_[state.symbol];
-    change.bids = bids_;
-    change.asks = asks_;
-    decoded.depth = change;
+    if (!state.seen.insert(frame.last)) return duplicate();
+    Decoded decoded =
+        market(state, frame.last, frame.time, received,
+               frame.bids.size() + frame.asks.size() + kPayloadOverhead, [&](Payload& out) {
+                 out << R"({"bids_delta":)" << frame.bids << R"(,"asks_delta":)" << frame.asks
+                     << R"(,"first_update_id":)" << frame.first << R"(,"last_update_id":)"
+                     << frame.last << "}";
+               });
+    decoded.venue_time = frame.time;
+    decoded.depth = DepthChange{book_of_symbol_[state.symbol],
+                                frame.first,
+                                frame.last,
+                                frame.previous,
+                                frame.bid_levels,
+                                frame.ask_levels};
     return decoded;
   }
 
-  Decoded trade(State& state, ondemand::object& data, std::string_view number_key,
-                TimePoint received) {
-    TimePoint time, trade_time;
-    std::uint64_t number = 0;
-    std::string_view price, quantity;
-    bool buyer_is_maker = false;
-    if (!time_field(data, "E", time) || !is_of(state, data) ||
-        !number_field(data, number_key, number) || !decimal_field(data, "p", price) ||
-        !decimal_field(data, "q", quantity) || !time_field(data, "T", trade_time) ||
-        data["m"].get_bool().get(buyer_is_maker) != simdjson::SUCCESS) {
+  Decoded trade(State& state, Object& data, char number_key, TimePoint received) {
+    TradeFrame frame;
+    if (!read_trade(data, state.stream.symbol, number_key, frame)) {
       return undecodable("not a trade");
     }
-    if (!state.seen.insert(number)) return duplicate();
-    Decoded decoded = market(state, number, time, received,
-                             price.size() + quantity.size() + kPayloadOverhead, [&](Payload& out) {
-                               out << R"({"trade_id":")" << number << R"(","price":")" << price
-                                   << R"(","qty":")" << quantity << R"(","side":")"
-                                   << (buyer_is_maker ? "sell" : "buy") << R"(","trade_time":")"
-                                   << trade_time << R"("})";
-                             });
-    decoded.venue_time = time;
-    if (state.check_continuity && number != state.last_number + 1) {
-      decoded.gap = Gap{state.last_number + 1, number, "trades missed while not connected"};
+    if (!state.seen.insert(frame.number)) return duplicate();
+    Decoded decoded =
+        market(state, frame.number, frame.time, received,
+               frame.price.size() + frame.quantity.size() + kPayloadOverhead, [&](Payload& out) {
+                 out << R"({"trade_id":")" << frame.number << R"(","price":")" << frame.price
+                     << R"(","qty":")" << frame.quantity << R"(","side":")"
+                     << std::string_view(frame.buyer_is_maker ? "sell" : "buy")
+                     << R"(","trade_time":")" << frame.trade_time << R"("})";
+               });
+    decoded.venue_time = frame.time;
+    if (state.check_continuity && frame.number != state.last_number + 1) {
+      decoded.gap = Gap{state.last_number + 1, frame.number, "trades missed while not connected"};
     }
     state.check_continuity = false;
-    state.last_number = number;
+    state.last_number = frame.number;
     return decoded;
   }
 
-  Decoded book_ticker(State& state, ondemand::object& data, TimePoint received) {
-    std::uint64_t number = 0;
-    std::string_view bid, bid_quantity, ask, ask_quantity;
-    if (!number_field(data, "u", number) || !is_of(state, data) || !decimal_field(data, "b", bid) ||
-        !decimal_field(data, "B", bid_quantity) || !decimal_field(data, "a", ask) ||
-        !decimal_field(data, "A", ask_quantity)) {
+  Decoded book_ticker(State& state, Object& data, TimePoint received) {
+    TickerFrame frame;
+    if (!read_ticker(data, state.stream.symbol, market_ == Market::kFutures, frame)) {
       return undecodable("not a book ticker");
     }
-    // Spot gives no time: then the event's is that of receipt.
-    std::optional<TimePoint> venue_time;
-    if (market_ == Market::kFutures) {
-      TimePoint time;
-      if (!time_field(data, "E", time)) return undecodable("a book ticker without a time");
-      venue_time = time;
-    }
-    if (!state.seen.insert(number)) return duplicate();
-    const std::size_t capacity =
-        bid.size() + bid_quantity.size() + ask.size() + ask_quantity.size() + kPayloadOverhead;
-    Decoded decoded =
-        market(state, number, venue_time.value_or(received), received, capacity, [&](Payload& out) {
-          out << R"({"bid":")" << bid << R"(","bid_qty":")" << bid_quantity << R"(","ask":")" << ask
-              << R"(","ask_qty":")" << ask_quantity << R"("})";
-        });
-    decoded.venue_time = venue_time;
+    if (!state.seen.insert(frame.number)) return duplicate();
+    // Where the venue gives no time, the event's is that of receipt.
+    Decoded decoded = market(state, frame.number, frame.time.value_or(received), received,
+                             frame.bid.size() + frame.bid_quantity.size() + frame.ask.size() +
+                                 frame.ask_quantity.size() + kPayloadOverhead,
+                             [&](Payload& out) {
+                               out << R"({"bid":")" << frame.bid << R"(","bid_qty":")"
+                                   << frame.bid_quantity << R"(","ask":")" << frame.ask
+                                   << R"(","ask_qty":")" << frame.ask_quantity << R"("})";
+                             });
+    decoded.venue_time = frame.time;
     return decoded;
   }
 
-  Decoded kline(State& state, ondemand::object& data, TimePoint received) {
-    TimePoint time, close_time;
-    std::string_view open, high, low, close, volume;
-    bool closed = false;
-    ondemand::object candle;
-    if (!time_field(data, "E", time) || !is_of(state, data) ||
-        data["k"].get_object().get(candle) != simdjson::SUCCESS ||
-        !time_field(candle, "T", close_time) || !decimal_field(candle, "o", open) ||
-        !decimal_field(candle, "c", close) || !decimal_field(candle, "h", high) ||
-        !decimal_field(candle, "l", low) || !decimal_field(candle, "v", volume) ||
-        candle["x"].get_bool().get(closed) != simdjson::SUCCESS) {
-      return undecodable("not a candle");
-    }
+  Decoded kline(State& state, Object& data, TimePoint received) {
+    CandleFrame frame;
+    if (!read_candle(data, state.stream.symbol, frame)) return undecodable("not a candle");
     const auto number = static_cast<std::uint64_t>(
-        std::chrono::duration_cast<std::chrono::milliseconds>(time.time_since_epoch()).count());
+        std::chrono::duration_cast<std::chrono::milliseconds>(frame.time.time_since_epoch())
+            .count());
     if (!state.seen.insert(number)) return duplicate();
-    const std::size_t capacity = state.stream.interval.size() + open.size() + high.size() +
-                                 low.size() + close.size() + volume.size() + kPayloadOverhead;
-    Decoded decoded = market(state, number, time, received, capacity, [&](Payload& out) {
-      out << R"({"interval":")" << state.stream.interval << R"(","open":")" << open
-          << R"(","high":")" << high << R"(","low":")" << low << R"(","close":")" << close
-          << R"(","volume":")" << volume << R"(","candle_close_time":")" << close_time
-          << R"(","closed":)" << std::string_view(closed ? "true" : "false") << "}";
-    });
-    decoded.venue_time = time;
+    const std::string& interval = state.stream.interval;
+    Decoded decoded =
+        market(state, number, frame.time, received,
+               interval.size() + frame.open.size() + frame.high.size() + frame.low.size() +
+                   frame.close.size() + frame.volume.size() + kPayloadOverhead,
+               [&](Payload& out) {
+                 out << R"({"interval":")" << interval << R"(","open":")" << frame.open
+                     << R"(","high":")" << frame.high << R"(","low":")" << frame.low
+                     << R"(","close":")" << frame.close << R"(","volume":")" << frame.volume
+                     << R"(","candle_close_time":")" << frame.close_time << R"(","closed":)"
+                     << std::string_view(frame.closed ? "true" : "false") << "}";
+               });
+    decoded.venue_time = frame.time;
     return decoded;
   }
 
@@ -407,7 +337,7 @@ class BinanceCodec final : public FeedCodec {
   std::vector<State> streams_;
   std::unordered_map<std::string_view, State*> by_name_;
   ondemand::parser parser_;
-  std::vector<LevelText> bids_, asks_;  ///< of the frame in hand
+  DepthFrame depth_;  ///< the one in hand; keeps its vectors
 };
 
 }  // namespace
