@@ -1,16 +1,9 @@
 #include "modules/wsm/feeds/levels.h"
 
-#include <bit>
-#include <cstdint>
-
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#endif
-
 namespace virtufin::wsm {
 namespace {
 
-/// The shape is right and the parts are within the bounds; `dots` has one bit a dot.
+/// Digits with at most one dot between them, within the bounds.
 bool shape_ok(const char* text, std::size_t length) {
   std::size_t dot = length;
   for (std::size_t i = 0; i < length; ++i) {
@@ -28,54 +21,39 @@ bool shape_ok(const char* text, std::size_t length) {
   return fraction > 0 && fraction <= kMaxFractionDigits;
 }
 
-std::size_t decimal_length_scalar(const char* text) {
-  std::size_t length = 0;
-  while (length <= kMaxDecimalWidth && text[length] != '"') ++length;
-  return length > 0 && length <= kMaxDecimalWidth && shape_ok(text, length) ? length : 0;
-}
-
-const char* skip_space(const char* at, const char* end) {
-  while (at < end && (*at == ' ' || *at == '\n' || *at == '\r' || *at == '\t')) ++at;
-  return at;
-}
-
-}  // namespace
-
-std::size_t decimal_length(const char* text) {
-#if defined(__SSE2__)
-  // Nearly every decimal is shorter than 16: one load says where it ends and what is in it.
-  const __m128i chars = _mm_loadu_si128(reinterpret_cast<const __m128i*>(text));
-  const auto mask = [](__m128i lanes) {
-    return static_cast<std::uint32_t>(_mm_movemask_epi8(lanes));
+/// The shape that venues write, without a space: no look for one between any two characters.
+bool read_dense(const char* at, const char* end, std::vector<LevelText>& out) {
+  const auto take = [&](const char* text, std::size_t size) {
+    if (std::memcmp(at, text, size) != 0) return false;
+    at += size;
+    return true;
   };
-  const std::uint32_t quotes = mask(_mm_cmpeq_epi8(chars, _mm_set1_epi8('"')));
-  if (quotes == 0) return decimal_length_scalar(text);
-  const auto length = static_cast<std::size_t>(std::countr_zero(quotes));
-  const std::uint32_t inside = (1U << length) - 1;
-  const std::uint32_t dots = mask(_mm_cmpeq_epi8(chars, _mm_set1_epi8('.'))) & inside;
-  // Digits are the only bytes that stay under 10 when '0' is taken off.
-  const __m128i less = _mm_sub_epi8(chars, _mm_set1_epi8('0'));
-  const std::uint32_t digits =
-      mask(_mm_cmpeq_epi8(_mm_min_epu8(less, _mm_set1_epi8(9)), less)) & inside;
-  if ((digits | dots) != inside || (dots & (dots - 1)) != 0 || length == 0) return 0;
-  const std::uint32_t ends = 1U | (1U << (length - 1));
-  return (dots & ends) == 0 ? length : 0;
-#else
-  return decimal_length_scalar(text);
-#endif
+  const auto decimal = [&](std::string_view& text) {
+    const std::size_t length = decimal_length(at);
+    text = {at, length};
+    at += length;
+    return length > 0;
+  };
+  if (!take("[", 1)) return false;
+  if (take("]", 1)) return at == end;
+  while (true) {
+    LevelText level;
+    if (!take("[\"", 2) || !decimal(level.price) || !take("\",\"", 3) || !decimal(level.quantity) ||
+        !take("\"]", 2) || at >= end) {
+      return false;
+    }
+    out.push_back(level);
+    if (*at++ == ',') continue;
+    return at[-1] == ']' && at == end;
+  }
 }
 
-std::string_view decimal_of_token(std::string_view token) {
-  if (token.size() < 3 || token[0] != '"') return {};
-  const std::size_t length = decimal_length(token.data() + 1);
-  return length + 2 <= token.size() ? token.substr(1, length) : std::string_view{};
-}
-
-bool read_levels(std::string_view array, std::vector<LevelText>& out) {
-  const char* at = array.data();
-  const char* const end = at + array.size();
+bool read_spaced(const char* at, const char* end, std::vector<LevelText>& out) {
+  const auto skip_space = [&] {
+    while (at < end && (*at == ' ' || *at == '\n' || *at == '\r' || *at == '\t')) ++at;
+  };
   const auto take = [&](char c) {
-    at = skip_space(at, end);
+    skip_space();
     if (at >= end || *at != c) return false;
     ++at;
     return true;
@@ -88,8 +66,12 @@ bool read_levels(std::string_view array, std::vector<LevelText>& out) {
     at += length + 1;
     return true;
   };
+  const auto nothing_left = [&] {
+    skip_space();
+    return at == end;
+  };
   if (!take('[')) return false;
-  if (take(']')) return skip_space(at, end) == end;
+  if (take(']')) return nothing_left();
   do {
     LevelText level;
     if (!take('[') || !decimal(level.price) || !take(',') || !decimal(level.quantity) ||
@@ -98,7 +80,23 @@ bool read_levels(std::string_view array, std::vector<LevelText>& out) {
     }
     out.push_back(level);
   } while (take(','));
-  return take(']') && skip_space(at, end) == end;
+  return take(']') && nothing_left();
+}
+
+}  // namespace
+
+std::size_t detail::long_decimal_length(const char* text) {
+  std::size_t length = 0;
+  while (length <= kMaxDecimalWidth && text[length] != '"') ++length;
+  return length > 0 && length <= kMaxDecimalWidth && shape_ok(text, length) ? length : 0;
+}
+
+bool read_levels(std::string_view array, std::vector<LevelText>& out) {
+  const char* const end = array.data() + array.size();
+  const std::size_t before = out.size();
+  if (read_dense(array.data(), end, out)) return true;
+  out.resize(before);
+  return read_spaced(array.data(), end, out);
 }
 
 }  // namespace virtufin::wsm

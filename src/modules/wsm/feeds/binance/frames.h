@@ -58,9 +58,9 @@ bool read_snapshot(Object& root, SnapshotBody& body);
 
 /// The text of a string token, without its quotes; empty if it is no string.
 inline std::string_view unquoted(std::string_view token) {
-  const std::size_t last = token.find_last_of('"');
-  return token.size() >= 2 && token[0] == '"' && last > 0 ? token.substr(1, last - 1)
-                                                          : std::string_view{};
+  while (token.size() > 2 && token.back() != '"') token.remove_suffix(1);  // white space behind it
+  return token.size() > 2 && token.front() == '"' ? token.substr(1, token.size() - 2)
+                                                  : std::string_view{};
 }
 
 }  // namespace virtufin::wsm::binance
