@@ -127,8 +127,9 @@ struct Kept {
   bool snapshot(std::uint64_t id) {
     BookSnapshot body;
     body.last_update_id = id;
-    body.bids = {{"1.5", "100"}, {"1.4", "7"}};
-    body.asks = {{"1.6", "8"}};
+    const Padded bids(R"([["1.5","100"],["1.4","7"]])"), asks(R"([["1.6","8"]])");
+    REQUIRE(read_levels(bids.view(), body.bids));
+    REQUIRE(read_levels(asks.view(), body.asks));
     return keeper.take(body);
   }
   std::string bids() const { return json(keeper.book(), Side::kBid); }

@@ -76,7 +76,7 @@ struct FeedRequest {
 /// An order book as a venue's REST endpoint gives it. Views into the body.
 struct BookSnapshot {
   std::uint64_t last_update_id = 0;
-  std::vector<LevelText> bids, asks;
+  Levels bids, asks;
 };
 
 /// One venue's frames turned into the market events of contract/envelope.md. Pure: bytes in, events

@@ -1,5 +1,7 @@
 #include "modules/wsm/feeds/levels.h"
 
+#include <algorithm>
+
 namespace virtufin::wsm {
 namespace {
 
@@ -21,34 +23,8 @@ bool shape_ok(const char* text, std::size_t length) {
   return fraction > 0 && fraction <= kMaxFractionDigits;
 }
 
-/// The shape that venues write, without a space: no look for one between any two characters.
-bool read_dense(const char* at, const char* end, std::vector<LevelText>& out) {
-  const auto take = [&](const char* text, std::size_t size) {
-    if (std::memcmp(at, text, size) != 0) return false;
-    at += size;
-    return true;
-  };
-  const auto decimal = [&](std::string_view& text) {
-    const std::size_t length = decimal_length(at);
-    text = {at, length};
-    at += length;
-    return length > 0;
-  };
-  if (!take("[", 1)) return false;
-  if (take("]", 1)) return at == end;
-  while (true) {
-    LevelText level;
-    if (!take("[\"", 2) || !decimal(level.price) || !take("\",\"", 3) || !decimal(level.quantity) ||
-        !take("\"]", 2) || at >= end) {
-      return false;
-    }
-    out.push_back(level);
-    if (*at++ == ',') continue;
-    return at[-1] == ']' && at == end;
-  }
-}
-
-bool read_spaced(const char* at, const char* end, std::vector<LevelText>& out) {
+bool read_spaced(const char* at, const char* end, Levels& out) {
+  out.clear();
   const auto skip_space = [&] {
     while (at < end && (*at == ' ' || *at == '\n' || *at == '\r' || *at == '\t')) ++at;
   };
@@ -78,7 +54,8 @@ bool read_spaced(const char* at, const char* end, std::vector<LevelText>& out) {
         !take(']')) {
       return false;
     }
-    out.push_back(level);
+    *out.reserve(1) = level;
+    out.commit(1);
   } while (take(','));
   return take(']') && nothing_left();
 }
@@ -91,12 +68,44 @@ std::size_t detail::long_decimal_length(const char* text) {
   return length > 0 && length <= kMaxDecimalWidth && shape_ok(text, length) ? length : 0;
 }
 
-bool read_levels(std::string_view array, std::vector<LevelText>& out) {
+void Levels::grow(std::size_t capacity) {
+  capacity = std::max(capacity, 2 * capacity_);
+  auto larger = std::make_unique<LevelText[]>(capacity);
+  std::copy(begin(), end(), larger.get());
+  levels_ = std::move(larger);
+  capacity_ = capacity;
+}
+
+const char* read_dense_levels(const char* at, const char* end, Levels& out) {
+  constexpr std::ptrdiff_t kShortestLevel = 10;  // ["1","1"] and its comma
+  out.clear();
+  if (*at++ != '[') return nullptr;
+  if (*at == ']') return at + 1;
+  LevelText* const first = out.reserve(static_cast<std::size_t>((end - at) / kShortestLevel + 1));
+  LevelText* level = first;
+  while (end - at >= kShortestLevel - 1) {
+    if (at[0] != '[' || at[1] != '"') return nullptr;
+    const std::size_t price = decimal_length(at += 2);
+    level->price = {at, price};
+    at += price;
+    if (price == 0 || at[0] != '"' || at[1] != ',' || at[2] != '"') return nullptr;
+    const std::size_t quantity = decimal_length(at += 3);
+    level->quantity = {at, quantity};
+    at += quantity;
+    if (quantity == 0 || at[0] != '"' || at[1] != ']') return nullptr;
+    ++level;
+    at += 3;
+    if (at[-1] == ',') continue;
+    if (at[-1] != ']' || at > end) return nullptr;
+    out.commit(static_cast<std::size_t>(level - first));
+    return at;
+  }
+  return nullptr;
+}
+
+bool read_levels(std::string_view array, Levels& out) {
   const char* const end = array.data() + array.size();
-  const std::size_t before = out.size();
-  if (read_dense(array.data(), end, out)) return true;
-  out.resize(before);
-  return read_spaced(array.data(), end, out);
+  return read_dense_levels(array.data(), end, out) == end || read_spaced(array.data(), end, out);
 }
 
 }  // namespace virtufin::wsm

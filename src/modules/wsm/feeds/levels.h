@@ -4,8 +4,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <memory>
+#include <span>
 #include <string_view>
-#include <vector>
 
 #if defined(__SSE2__)
 #include <emmintrin.h>
@@ -39,10 +40,37 @@ inline std::string_view decimal_of_token(std::string_view token);
 /// more than 19 digits, or a leading zero, which JSON forbids. Needs the padding.
 inline const char* read_unsigned(const char* text, std::uint64_t& number);
 
-/// Appends the levels of a JSON array `[["<price>","<quantity>"],…]` to `out`. True only if the
-/// whole array has exactly this shape, so that its text may be passed on as JSON. Needs the
-/// padding.
-bool read_levels(std::string_view array, std::vector<LevelText>& out);
+/// The levels of one side. Keeps its memory from frame to frame.
+class Levels {
+ public:
+  void clear() { size_ = 0; }
+  std::size_t size() const { return size_; }
+  const LevelText* begin() const { return levels_.get(); }
+  const LevelText* end() const { return levels_.get() + size_; }
+  operator std::span<const LevelText>() const { return {levels_.get(), size_}; }
+
+  /// Room for `more` levels behind the last; commit() says how many were written there.
+  LevelText* reserve(std::size_t more) {
+    if (size_ + more > capacity_) grow(size_ + more);
+    return levels_.get() + size_;
+  }
+  void commit(std::size_t written) { size_ += written; }
+
+ private:
+  void grow(std::size_t capacity);
+
+  std::unique_ptr<LevelText[]> levels_;
+  std::size_t size_ = 0, capacity_ = 0;
+};
+
+/// Reads the JSON array `[["<price>","<quantity>"],…]`, written without a space, that begins at
+/// `at`: replaces `out`, and says where the array ends. Null if it is not exactly of this shape
+/// before `end`. Needs the padding.
+const char* read_dense_levels(const char* at, const char* end, Levels& out);
+
+/// The same of an array that is given whole, with or without white space. Its text may be passed on
+/// as JSON if this is true.
+bool read_levels(std::string_view array, Levels& out);
 
 /// `0`, `0.00000000`: the level is gone.
 inline bool is_zero(std::string_view decimal) {

@@ -11,7 +11,9 @@
 #include "core/errors.h"
 #include "core/log.h"
 #include "core/uuid.h"
+#include "modules/wsm/feeds/binance/dense.h"
 #include "modules/wsm/feeds/binance/frames.h"
+#include "modules/wsm/feeds/binance/tree.h"
 #include "modules/wsm/feeds/market_shape.h"
 #include "modules/wsm/feeds/sequence_window.h"
 
@@ -111,40 +113,30 @@ class BinanceCodec final : public FeedCodec {
   }
 
   absl::StatusOr<BookSnapshot> read_snapshot(std::string_view body) override {
-    SnapshotBody read;
+    BookSnapshot snapshot;
     ondemand::document document;
-    Object root;
-    if (iterate(body, document) && document.get_object().get(root) == simdjson::SUCCESS &&
-        binance::read_snapshot(root, read)) {
-      return BookSnapshot{read.last_update_id, std::move(read.bids), std::move(read.asks)};
+    ondemand::value value;
+    std::string_view text;
+    if (iterate(body, document) && document["lastUpdateId"].get(value) == simdjson::SUCCESS &&
+        Tree(value).number(snapshot.last_update_id) &&
+        document["bids"].get(value) == simdjson::SUCCESS && Tree(value).side(text, snapshot.bids) &&
+        document["asks"].get(value) == simdjson::SUCCESS && Tree(value).side(text, snapshot.asks)) {
+      return snapshot;
     }
     return unavailable("{}: the depth snapshot is not one: {}", venue(), printable(body));
   }
 
   Decoded decode(const Frame& frame) override {
-    ondemand::document document;
-    Object root;
-    if (!iterate(frame.bytes, document) || document.get_object().get(root) != simdjson::SUCCESS) {
-      return undecodable("not a JSON object");
+    // As the venue writes it, nearly always.
+    Dense dense(frame.bytes);
+    std::string_view name;
+    if (dense.take(R"({"stream":)") && dense.string(name) && dense.take(R"(,"data":)")) {
+      if (State* state = find(name);
+          state != nullptr && read(*state, dense) && dense.take("}") && dense.at_end()) {
+        return build(*state, frame.received);
+      }
     }
-    ondemand::value stream;
-    if (root["stream"].get(stream) != simdjson::SUCCESS) return control(root);
-    const auto found = by_name_.find(unquoted(stream.raw_json_token()));
-    if (found == by_name_.end()) return undecodable("a stream that was not asked for");
-    State& state = *found->second;
-    if (!state.out) return undecodable("the feed has no topics yet");
-    Object data;
-    if (root["data"].get_object().get(data) != simdjson::SUCCESS) {
-      return undecodable("'data' is missing or not an object");
-    }
-    switch (state.stream.channel) {
-      case Channel::kDepth: return depth(state, data, frame.received);
-      case Channel::kAggTrade: return trade(state, data, 'a', frame.received);
-      case Channel::kTrade: return trade(state, data, 't', frame.received);
-      case Channel::kBookTicker: return book_ticker(state, data, frame.received);
-      case Channel::kKline: return kline(state, data, frame.received);
-    }
-    return undecodable("a channel that is not known");
+    return decode_any(frame);
   }
 
  private:
@@ -191,6 +183,56 @@ class BinanceCodec final : public FeedCodec {
                .get(document) == simdjson::SUCCESS;
   }
 
+  /// Null if nobody asked for it.
+  State* find(std::string_view name) const {
+    const auto found = by_name_.find(name);
+    return found == by_name_.end() ? nullptr : found->second;
+  }
+
+  /// Any JSON, and the words for what is wrong with it.
+  Decoded decode_any(const Frame& frame) {
+    ondemand::document document;
+    ondemand::object root;
+    if (!iterate(frame.bytes, document) || document.get_object().get(root) != simdjson::SUCCESS) {
+      return undecodable("not a JSON object");
+    }
+    ondemand::value stream, data;
+    if (root["stream"].get(stream) != simdjson::SUCCESS) return control(root);
+    State* const state = find(Tree(stream).unquoted());
+    if (state == nullptr) return undecodable("a stream that was not asked for");
+    if (root["data"].get(data) != simdjson::SUCCESS) return undecodable("'data' is missing");
+    Tree tree(data);
+    if (!read(*state, tree)) return undecodable("not what its channel carries");
+    return build(*state, frame.received);
+  }
+
+  /// The frame's data into the struct of its channel.
+  template <class Source>
+  bool read(const State& state, Source& data) {
+    const bool futures = market_ == Market::kFutures;
+    switch (state.stream.channel) {
+      case Channel::kDepth: return read_depth(data, state.stream.symbol, futures, depth_);
+      case Channel::kAggTrade: return read_trade(data, state.stream.symbol, 'a', trade_);
+      case Channel::kTrade: return read_trade(data, state.stream.symbol, 't', trade_);
+      case Channel::kBookTicker: return read_ticker(data, state.stream.symbol, futures, ticker_);
+      case Channel::kKline: return read_candle(data, state.stream.symbol, candle_);
+    }
+    return false;
+  }
+
+  /// The event of what read() has read.
+  Decoded build(State& state, TimePoint received) {
+    if (!state.out) return undecodable("the feed has no topics yet");
+    switch (state.stream.channel) {
+      case Channel::kDepth: return depth(state, received);
+      case Channel::kAggTrade:
+      case Channel::kTrade: return trade(state, received);
+      case Channel::kBookTicker: return book_ticker(state, received);
+      case Channel::kKline: break;
+    }
+    return kline(state, received);
+  }
+
   static Decoded undecodable(std::string_view problem) {
     Decoded decoded;
     decoded.problem = problem;
@@ -204,7 +246,7 @@ class BinanceCodec final : public FeedCodec {
   }
 
   /// What has no stream: an acknowledgement, a refusal with the venue's words, a JSON ping.
-  Decoded control(Object& root) {
+  Decoded control(ondemand::object& root) {
     Decoded decoded;
     ondemand::value value;
     for (const std::string_view key : {"error", "code"}) {
@@ -239,11 +281,8 @@ class BinanceCodec final : public FeedCodec {
     return decoded;
   }
 
-  Decoded depth(State& state, Object& data, TimePoint received) {
-    DepthFrame& frame = depth_;
-    if (!read_depth(data, state.stream.symbol, market_ == Market::kFutures, frame)) {
-      return undecodable("not a depth update");
-    }
+  Decoded depth(State& state, TimePoint received) {
+    const DepthFrame& frame = depth_;
     if (!state.seen.insert(frame.last)) return duplicate();
     Decoded decoded =
         market(state, frame.last, frame.time, received,
@@ -262,11 +301,8 @@ class BinanceCodec final : public FeedCodec {
     return decoded;
   }
 
-  Decoded trade(State& state, Object& data, char number_key, TimePoint received) {
-    TradeFrame frame;
-    if (!read_trade(data, state.stream.symbol, number_key, frame)) {
-      return undecodable("not a trade");
-    }
+  Decoded trade(State& state, TimePoint received) {
+    const TradeFrame& frame = trade_;
     if (!state.seen.insert(frame.number)) return duplicate();
     Decoded decoded =
         market(state, frame.number, frame.time, received,
@@ -285,11 +321,8 @@ class BinanceCodec final : public FeedCodec {
     return decoded;
   }
 
-  Decoded book_ticker(State& state, Object& data, TimePoint received) {
-    TickerFrame frame;
-    if (!read_ticker(data, state.stream.symbol, market_ == Market::kFutures, frame)) {
-      return undecodable("not a book ticker");
-    }
+  Decoded book_ticker(State& state, TimePoint received) {
+    const TickerFrame& frame = ticker_;
     if (!state.seen.insert(frame.number)) return duplicate();
     // Where the venue gives no time, the event's is that of receipt.
     Decoded decoded = market(state, frame.number, frame.time.value_or(received), received,
@@ -304,9 +337,8 @@ class BinanceCodec final : public FeedCodec {
     return decoded;
   }
 
-  Decoded kline(State& state, Object& data, TimePoint received) {
-    CandleFrame frame;
-    if (!read_candle(data, state.stream.symbol, frame)) return undecodable("not a candle");
+  Decoded kline(State& state, TimePoint received) {
+    const CandleFrame& frame = candle_;
     const auto number = static_cast<std::uint64_t>(
         std::chrono::duration_cast<std::chrono::milliseconds>(frame.time.time_since_epoch())
             .count());
@@ -337,7 +369,11 @@ class BinanceCodec final : public FeedCodec {
   std::vector<State> streams_;
   std::unordered_map<std::string_view, State*> by_name_;
   ondemand::parser parser_;
-  DepthFrame depth_;  ///< the one in hand; keeps its vectors
+  // The frame in hand, by channel; kept for their memory.
+  DepthFrame depth_;
+  TradeFrame trade_;
+  TickerFrame ticker_;
+  CandleFrame candle_;
 };
 
 }  // namespace
