@@ -10,7 +10,7 @@ struct GrpcForm final : Bytes::Companion {
 
 }  // namespace
 
-ReceivedBytes::ReceivedBytes(grpc::ByteBuffer& buffer) {
+void ReceivedBytes::take(grpc::ByteBuffer& buffer) {
   if (!buffer.TrySingleSlice(&slice_).ok() && !buffer.DumpToSingleSlice(&slice_).ok()) return;
   // Small slices hold their bytes inside, so the view is taken of the member.
   set_view({reinterpret_cast<const char*>(slice_.begin()), slice_.size()});

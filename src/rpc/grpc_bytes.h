@@ -12,7 +12,9 @@ namespace virtufin::rpc {
 /// pieces.
 class ReceivedBytes final : public Bytes {
  public:
-  explicit ReceivedBytes(grpc::ByteBuffer& buffer);
+  ReceivedBytes() = default;
+  explicit ReceivedBytes(grpc::ByteBuffer& buffer) { take(buffer); }
+  void take(grpc::ByteBuffer& buffer);
 
  private:
   grpc::Slice slice_;

@@ -33,11 +33,35 @@ grpc::Status to_grpc(const absl::Status& status) {
 
 }  // namespace
 
+BlockCache::~BlockCache() {
+  for (void* block : blocks_) ::operator delete(block);
+}
+
+void* BlockCache::take(std::size_t bytes) {
+  {
+    std::lock_guard lock(mutex_);
+    if (!blocks_.empty()) {
+      void* block = blocks_.back();
+      blocks_.pop_back();
+      return block;
+    }
+  }
+  return ::operator new(bytes);
+}
+
+void BlockCache::give(void* block) {
+  {
+    std::lock_guard lock(mutex_);
+    if (blocks_.size() < kKept) return blocks_.push_back(block);
+  }
+  ::operator delete(block);
+}
+
 GrpcCall::GrpcCall(std::shared_ptr<GrpcShared> shared)
     : shared_(std::move(shared)), stream_(&context_) {}
 
 void GrpcCall::accept(const std::shared_ptr<GrpcShared>& shared) {
-  auto call = std::make_shared<GrpcCall>(shared);
+  auto call = std::allocate_shared<GrpcCall>(BlockAllocator<GrpcCall>(shared->blocks), shared);
   // The done tag comes only for a call that arrived, so it is armed then.
   call->context_.AsyncNotifyWhenDone(static_cast<CompletionTag*>(&call->done_));
   shared->service.RequestCall(&call->context_, &call->stream_, shared->queue.get(),
@@ -77,10 +101,11 @@ void GrpcCall::on_read(bool ok) {
         invalid_argument("{}: the call ended without a request message", method_->full_name()));
   }
   const MethodPtr method = std::move(method_);
-  auto request = std::make_shared<const ReceivedBytes>(received_);
+  request_.take(received_);
   received_.Clear();
-  method->call(shared_from_this(), std::move(request),
-               std::make_shared<GrpcReplies>(shared_from_this()));
+  const auto self = shared_from_this();
+  method->call(self, std::shared_ptr<const Bytes>(self, &request_),
+               std::make_shared<GrpcReplies>(self));
 }
 
 std::chrono::steady_clock::time_point GrpcCall::deadline() const {

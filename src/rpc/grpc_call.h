@@ -11,6 +11,7 @@
 #include <mutex>
 #include <optional>
 #include <string_view>
+#include <vector>
 
 #include "rpc/call_metrics.h"
 #include "rpc/grpc_bytes.h"
@@ -30,6 +31,39 @@ class CompletionTag {
 
 class GrpcCall;
 
+/// Memory of ended calls, kept for the next ones: a call is some kilobytes, which malloc takes its
+/// time for. Bounded; all blocks have one size, that of the first.
+///
+/// Threads: any.
+class BlockCache {
+ public:
+  ~BlockCache();
+  void* take(std::size_t bytes);
+  void give(void* block);
+
+ private:
+  static constexpr std::size_t kKept = 256;
+  std::mutex mutex_;
+  std::vector<void*> blocks_;
+};
+
+/// std::allocate_shared's door to it.
+template <class T>
+struct BlockAllocator {
+  using value_type = T;
+  explicit BlockAllocator(std::shared_ptr<BlockCache> block_cache)
+      : cache(std::move(block_cache)) {}
+  template <class U>
+  BlockAllocator(const BlockAllocator<U>& other) : cache(other.cache) {}
+  T* allocate(std::size_t) { return static_cast<T*>(cache->take(sizeof(T))); }
+  void deallocate(T* block, std::size_t) { cache->give(block); }
+  template <class U>
+  bool operator==(const BlockAllocator<U>& other) const {
+    return cache == other.cache;
+  }
+  std::shared_ptr<BlockCache> cache;
+};
+
 /// What the calls of one server share. Outlives the server while a handler still holds a call.
 struct GrpcShared {
   grpc::GrpcLibraryCodegen library;  ///< first: gRPC stays initialised until the last call is gone
@@ -38,6 +72,7 @@ struct GrpcShared {
   /// Given every call that arrives, on the queue's thread.
   std::function<void(std::shared_ptr<GrpcCall>)> arrived;
   std::atomic<std::int64_t> live{0};  ///< calls that arrived and are not over
+  std::shared_ptr<BlockCache> blocks = std::make_shared<BlockCache>();
 };
 
 /// One gRPC call: reads its request, hands it on, sends what comes back, one operation at a time.
@@ -103,6 +138,7 @@ class GrpcCall final : public Call, public std::enable_shared_from_this<GrpcCall
   grpc::GenericServerContext context_;
   grpc::GenericServerAsyncReaderWriter stream_;
   grpc::ByteBuffer received_;
+  ReceivedBytes request_;  ///< of a row
   Tag accepted_{this, &GrpcCall::on_accepted};
   Tag read_{this, &GrpcCall::on_read};
   Tag sent_{this, &GrpcCall::on_sent};

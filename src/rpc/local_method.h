@@ -39,16 +39,21 @@ class LocalUnary final : public LocalMethod {
         handler_(std::move(handler)) {}
 
   void call(CallPtr call, BytesPtr bytes, std::shared_ptr<ServerStream> replies) const override {
-    auto request = std::make_unique<Request>();
-    if (auto status = parse(*bytes, *request); !status.ok()) return replies->finish(status);
-    const Request& seen = *request;
-    handler_(
-        std::move(call), seen,
-        [request = std::move(request), replies = std::move(replies)](absl::StatusOr<Reply> reply) {
-          if (!reply.ok()) return replies->finish(reply.status());
-          replies->write(make_bytes(*reply), [](absl::Status) {});
-          replies->finish(absl::OkStatus());
-        });
+    // One allocation for what lives until the reply; the pointer fits into the callback itself.
+    struct Held {
+      Request request;
+      std::shared_ptr<ServerStream> replies;
+    };
+    auto held = std::make_unique<Held>();
+    if (auto status = parse(*bytes, held->request); !status.ok()) return replies->finish(status);
+    bytes = nullptr;
+    held->replies = std::move(replies);
+    const Request& request = held->request;
+    handler_(std::move(call), request, [held = std::move(held)](absl::StatusOr<Reply> reply) {
+      if (!reply.ok()) return held->replies->finish(reply.status());
+      held->replies->write(make_bytes(*reply), [](absl::Status) {});
+      held->replies->finish(absl::OkStatus());
+    });
   }
 
   void call(CallPtr call, const google::protobuf::Message& request,

@@ -9,6 +9,7 @@
 #include "core/errors.h"
 #include "core/log.h"
 #include "rpc/field_path.h"
+#include "rpc/plain_json.h"
 #include "rpc/uri.h"
 #include "virtufin/common.pb.h"
 
@@ -49,6 +50,7 @@ pb::util::TypeResolver* JsonCodec::resolver(const pb::DescriptorPool* pool) {
 }
 
 absl::Status JsonCodec::to_json(const pb::Message& message, std::string& out) {
+  if (write_plain_json(message, out)) return absl::OkStatus();
   return to_json(message.GetDescriptor(), message.SerializeAsString(), out);
 }
 
@@ -65,6 +67,9 @@ absl::Status JsonCodec::to_json(const pb::Descriptor* type, std::string_view byt
 }
 
 absl::Status JsonCodec::from_json(std::string_view json, pb::Message& message) {
+  message.Clear();
+  if (read_plain_json(json, message)) return absl::OkStatus();
+  message.Clear();
   const pb::Descriptor* type = message.GetDescriptor();
   pb::io::ArrayInputStream input(json.data(), static_cast<int>(json.size()));
   std::string bytes;

@@ -28,7 +28,7 @@ class JsonCodec {
   absl::Status to_json(const google::protobuf::Message& message, std::string& out);
   absl::Status to_json(const google::protobuf::Descriptor* type, std::string_view bytes,
                        std::string& out);
-  /// Adds what the text says to the message. Unknown members are INVALID_ARGUMENT naming them.
+  /// Makes the message what the text says. Unknown members are INVALID_ARGUMENT naming them.
   absl::Status from_json(std::string_view text, google::protobuf::Message& message);
 
  private:
