@@ -26,7 +26,7 @@ class NoBus final : public bus::Bus {
     };
     return std::make_shared<Named>(std::string(name));
   }
-  void publish(bus::TopicPtr, EventPtr, bus::PublishDone done) override {
+  void publish(const bus::TopicPtr&, EventPtr, bus::PublishDone done) override {
     if (done) done(absl::OkStatus());
   }
   absl::StatusOr<std::unique_ptr<bus::Subscription>> subscribe(std::vector<std::string>,

@@ -23,7 +23,7 @@ class Checker final : public bus::Bus, public MarketFeed::Output {
     };
     return std::make_shared<Named>(std::string(name));
   }
-  void publish(bus::TopicPtr, EventPtr, bus::PublishDone) override {}
+  void publish(const bus::TopicPtr&, EventPtr, bus::PublishDone) override {}
   absl::StatusOr<std::unique_ptr<bus::Subscription>> subscribe(std::vector<std::string>,
                                                                bus::SubscribeOptions,
                                                                bus::Handler) override {

@@ -39,7 +39,7 @@ bool Group::remove(const Subscriber& member) {
   return members_.empty();
 }
 
-Subscriber::Offer Group::offer(TopicPtr topic, EventPtr event, CompletionPtr& completion,
+Subscriber::Offer Group::offer(const TopicPtr& topic, EventPtr event, CompletionPtr& completion,
                                PublishDone& done, bool at_once, SpinLock* outer) {
   std::lock_guard lock(lock_);
   if (outer) outer->unlock();
@@ -48,8 +48,7 @@ Subscriber::Offer Group::offer(TopicPtr topic, EventPtr event, CompletionPtr& co
   const std::size_t at = subject.empty() ? round_++ : std::hash<std::string_view>{}(subject);
   Subscriber& member = *members_[at % members_.size()];
   Epoch& epoch = epochs_.back();
-  auto offer = member.offer(std::move(topic), std::move(event), epoch.id, completion, done, at_once,
-                            nullptr);
+  auto offer = member.offer(topic, std::move(event), epoch.id, completion, done, at_once, nullptr);
   if (offer.taken) ++epoch.outstanding;
   return offer;
 }

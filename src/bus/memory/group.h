@@ -32,7 +32,7 @@ class Group : public boost::intrusive_ref_counter<Group> {
   /// True if it was the last.
   bool remove(const Subscriber& member);
 
-  Subscriber::Offer offer(TopicPtr topic, EventPtr event, CompletionPtr& completion,
+  Subscriber::Offer offer(const TopicPtr& topic, EventPtr event, CompletionPtr& completion,
                           PublishDone& done, bool at_once, SpinLock* outer);
 
   /// So many events of an epoch are answered or dropped.

@@ -53,8 +53,8 @@ MemoryBus::~MemoryBus() { registry_->shut_down(); }
 
 TopicPtr MemoryBus::topic(std::string_view name) { return registry_->topic(name); }
 
-void MemoryBus::publish(TopicPtr topic, EventPtr event, PublishDone done) {
-  registry_->publish(std::move(topic), std::move(event), std::move(done));
+void MemoryBus::publish(const TopicPtr& topic, EventPtr event, PublishDone done) {
+  registry_->publish(topic, std::move(event), done);
 }
 
 absl::StatusOr<std::unique_ptr<Subscription>> MemoryBus::subscribe(

@@ -256,17 +256,18 @@ void Registry::detach(Subscriber& subscriber) {
   remove_target(order, registration.patterns, left);
 }
 
-void Registry::publish(TopicPtr topic, EventPtr event, PublishDone done) {
+void Registry::publish(const TopicPtr& topic, EventPtr event, PublishDone& done) {
   absl::Status status;
   CompletionPtr completion;
   if (!topic || !event) {
     status = invalid_argument("publish needs a topic and an event");
   } else {
     const auto& target_topic = static_cast<const MemoryTopic&>(*topic);
-    const auto refuse = [&](const Subscriber::Offer&) {
+    const auto refused = [&] {
       status = resource_exhausted(
-          "a subscription of the topic is full and as many publishes wait for it as may: publish "
-          "slower, or raise its queue_events");
+          "a subscription of '{}' is full and as many publishes wait for it as may: publish "
+          "slower, or raise its queue_events",
+          topic->name());
     };
     target_topic.lock_.lock();
     const TargetList* list = target_topic.list_.get();
@@ -276,14 +277,16 @@ void Registry::publish(TopicPtr topic, EventPtr event, PublishDone done) {
     } else if (list->targets.size() == 1) {
       const Target& target = list->targets.front();
       TargetFilters::Keys keys(list->filters, *event);
+      Subscriber* const subscriber = target.subscriber.get();
       if (!TargetFilters::accepts(*target.filter, keys)) {
         target_topic.lock_.unlock();
+      } else if (subscriber && subscriber->begin_short_run()) {
+        target_topic.lock_.unlock();
+        subscriber->short_run(topic, std::move(event));
       } else {
-        // The topic's lock is let go inside, once the subscription's own is held: from there on the
-        // event, and with it the topic, may already be on its way to its end.
-        Subscriber::Offer offer = target.offer(std::move(topic), std::move(event), completion, done,
+        Subscriber::Offer offer = target.offer(topic, std::move(event), completion, done,
                                                /*at_once=*/true, &target_topic.lock_);
-        if (offer.refused) refuse(offer);
+        if (offer.refused) refused();
         Subscriber::carry_out(offer, /*at_once=*/true);
       }
     } else {
@@ -297,7 +300,7 @@ void Registry::publish(TopicPtr topic, EventPtr event, PublishDone done) {
         if (!TargetFilters::accepts(*target.filter, keys)) continue;
         Subscriber::Offer offer =
             target.offer(topic, event, completion, done, /*at_once=*/false, nullptr);
-        if (offer.refused) refuse(offer);
+        if (offer.refused) refused();
         if (offer.to_carry_out()) offers.push_back(std::move(offer));
       }
       for (auto& offer : offers) Subscriber::carry_out(offer, /*at_once=*/false);
@@ -310,8 +313,9 @@ void Registry::publish(TopicPtr topic, EventPtr event, PublishDone done) {
   }
 }
 
-void Registry::publish_dead_letter(TopicPtr from, EventPtr event, std::string_view worker,
-                                   std::string_view reason, int attempts, PublishDone done) {
+void Registry::publish_dead_letter(const TopicPtr& from, const EventPtr& event,
+                                   std::string_view worker, std::string_view reason, int attempts,
+                                   PublishDone done) {
   if (topic::is_dead(from->name())) {
     log()->error("{} failed on the dead letter {} of {} ({}, attempt {}): given up",
                  printable(worker), printable(event->id()), printable(from->name()),
@@ -327,7 +331,7 @@ void Registry::publish_dead_letter(TopicPtr from, EventPtr event, std::string_vi
     done(letter.status());
     return;
   }
-  publish(topic(topic::dead(from->name())), *std::move(letter), std::move(done));
+  publish(topic(topic::dead(from->name())), *std::move(letter), done);
 }
 
 void Registry::flush_metrics() {

@@ -29,12 +29,10 @@ struct Target {
   SubscriberPtr subscriber;
   boost::intrusive_ptr<Group> group;  ///< instead of the subscriber
 
-  Subscriber::Offer offer(TopicPtr topic, EventPtr event, CompletionPtr& completion,
+  Subscriber::Offer offer(const TopicPtr& topic, EventPtr event, CompletionPtr& completion,
                           PublishDone& done, bool at_once, SpinLock* outer) const {
-    return group
-               ? group->offer(std::move(topic), std::move(event), completion, done, at_once, outer)
-               : subscriber->offer(std::move(topic), std::move(event), 0, completion, done, at_once,
-                                   outer);
+    return group ? group->offer(topic, std::move(event), completion, done, at_once, outer)
+                 : subscriber->offer(topic, std::move(event), 0, completion, done, at_once, outer);
   }
 };
 
@@ -67,7 +65,7 @@ class Registry : public std::enable_shared_from_this<Registry> {
   Registry(const BusConfig& config, Metrics& metrics);
 
   TopicPtr topic(std::string_view name);
-  void publish(TopicPtr topic, EventPtr event, PublishDone done);
+  void publish(const TopicPtr& topic, EventPtr event, PublishDone& done);
   absl::StatusOr<SubscriberPtr> subscribe(std::vector<std::string> patterns,
                                           SubscribeOptions options, Handler handler);
   /// Nothing is offered to it any more by who begins to publish from now on. Again: no effect.
@@ -75,7 +73,7 @@ class Registry : public std::enable_shared_from_this<Registry> {
   void shut_down();
 
   /// Publishes the dead letter of an event that came on `topic`.
-  void publish_dead_letter(TopicPtr topic, EventPtr event, std::string_view worker,
+  void publish_dead_letter(const TopicPtr& topic, const EventPtr& event, std::string_view worker,
                            std::string_view reason, int attempts, PublishDone done);
   Timer& timer() { return timer_; }
   MemoryBus::Footprint footprint() const;

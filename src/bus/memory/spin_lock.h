@@ -19,6 +19,8 @@ inline void relax() {
 /// system has put aside is waited for by yielding.
 class SpinLock {
  public:
+  static constexpr int kSpins = 64;
+
   void lock() {
     while (held_.exchange(true, std::memory_order_acquire)) {
       for (int i = 0; held_.load(std::memory_order_relaxed); ++i) {
@@ -34,7 +36,6 @@ class SpinLock {
   void unlock() { held_.store(false, std::memory_order_release); }
 
  private:
-  static constexpr int kSpins = 64;
   std::atomic<bool> held_{false};
 };
 

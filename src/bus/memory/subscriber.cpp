@@ -20,6 +20,9 @@ namespace {
 /// taken counts against it and can no longer be dropped.
 std::size_t claim_size(std::size_t bound) { return std::clamp<std::size_t>(bound / 8, 1, 64); }
 
+/// No index of slots_.
+constexpr std::uint32_t kShortTicket = std::numeric_limits<std::uint32_t>::max();
+
 }  // namespace
 
 SubscriberMetrics::SubscriberMetrics(Metrics& metrics, const std::string& pattern,
@@ -61,6 +64,7 @@ Subscriber::Subscriber(Setup setup, std::shared_ptr<Registry> registry, Metrics&
       metrics_(metrics, pattern_, options_.name),
       random_(static_cast<std::minstd_rand::result_type>(setup.seed)) {
   claimed_.reserve(claim_max_);
+  short_slot_.ticket = kShortTicket;
 }
 
 Subscriber::~Subscriber() = default;
@@ -83,13 +87,12 @@ bool Subscriber::nothing_waits() const {
 
 bool Subscriber::epoch_open(std::uint32_t epoch) const { return !group_ || group_->open(epoch); }
 
-void Subscriber::push(Entry&& entry) {
+void Subscriber::push(const TopicPtr& topic, Entry&& entry) {
   // A run of events of one topic holds it once: counting it up here and down there for every event
   // would send its counter back and forth between two processors.
-  if (entry.topic.get() == tail_topic_) {
-    entry.topic.reset();
-  } else {
-    tail_topic_ = entry.topic.get();
+  if (topic.get() != tail_topic_) {
+    entry.topic = topic;
+    tail_topic_ = topic.get();
   }
   entry.missed += std::exchange(tail_missed_, 0);
   queue_.push_back(std::move(entry));
@@ -114,8 +117,8 @@ void Subscriber::drop_front(Offer& offer) {
   (front.topic ? offer.freed_topic : front.topic) = std::move(oldest.topic);
 }
 
-void Subscriber::overflow(Entry&& entry, CompletionPtr& completion, PublishDone& done,
-                          Offer& offer) {
+void Subscriber::overflow(const TopicPtr& topic, Entry&& entry, CompletionPtr& completion,
+                          PublishDone& done, Offer& offer) {
   switch (options_.overflow) {
     case Overflow::kBlock:
       if (waiters_.size() >= options_.queue_events) {
@@ -125,6 +128,7 @@ void Subscriber::overflow(Entry&& entry, CompletionPtr& completion, PublishDone&
       }
       if (!completion) completion.reset(new Completion(std::move(done)));
       completion->expect();
+      entry.topic = topic;
       waiters_.push_back({std::move(entry), completion, std::chrono::steady_clock::now() + block_});
       offer.taken = true;
       if (waiters_.front().deadline < armed_) {
@@ -137,7 +141,7 @@ void Subscriber::overflow(Entry&& entry, CompletionPtr& completion, PublishDone&
       metrics_.dropped_overflow->add();
       drop_front(offer);
       if (offer.displaced) offer.keep.reset(this);
-      push(std::move(entry));
+      push(topic, std::move(entry));
       offer.taken = true;
       return;
     case Overflow::kDropNewest:
@@ -150,43 +154,56 @@ void Subscriber::overflow(Entry&& entry, CompletionPtr& completion, PublishDone&
       offer.keep.reset(this);
       break;
   }
-  offer.freed_topic = std::move(entry.topic);
   offer.freed_event = std::move(entry.event);
 }
 
-Subscriber::Offer Subscriber::offer(TopicPtr topic, EventPtr event, std::uint32_t epoch,
+bool Subscriber::idle() const {
+  // A group's member may have to wait for its epoch.
+  return ready_told_ && in_flight_ == 0 && !running_ && !draining_ && !ended() &&
+         !options_.executor && !group_ && tail_missed_ == 0 && nothing_waits();
+}
+
+void Subscriber::book_short_run() {
+  ++matched_;
+  ++in_flight_;
+  short_slot_.state = Slot::State::kOut;
+  short_slot_.in_call = true;
+  running_ = started_ = true;
+}
+
+Subscriber::Offer Subscriber::offer(const TopicPtr& topic, EventPtr event, std::uint32_t epoch,
                                     CompletionPtr& completion, PublishDone& done, bool at_once,
                                     SpinLock* outer) {
   Offer offer;
   offer.subscriber = this;
-  std::lock_guard lock(lock_);
+  Hold hold(*this);
   if (outer) outer->unlock();
   if (ended() || draining_) {
-    offer.freed_topic = std::move(topic);
     offer.freed_event = std::move(event);
     return offer;
   }
   ++matched_;
   if (!options_.executor && !running_ && ready_told_ && nothing_waits() && epoch_open(epoch)) {
     Slot& slot = take_slot();
-    slot.delivery.topic = std::move(topic);
-    slot.delivery.event = std::move(event);
-    slot.delivery.attempt = 1;
-    slot.delivery.missed = std::exchange(tail_missed_, 0);
+    slot.lent_topic = &topic;
+    slot.event = std::move(event);
+    slot.attempt = 1;
+    slot.missed = std::exchange(tail_missed_, 0);
     slot.epoch = epoch;
+    slot.reserved = !at_once;
+    slot.in_call = true;
     running_ = true;
     started_ = at_once;
     offer.taken = true;
     offer.next = Offer::Next::kRun;
     offer.slot = &slot;
-    slot.reserved = !at_once;
   } else {
-    Entry entry{std::move(topic), std::move(event), 0, epoch};
+    Entry entry{nullptr, std::move(event), 0, epoch};
     if (full() || !waiters_.empty()) {
-      overflow(std::move(entry), completion, done, offer);
+      overflow(topic, std::move(entry), completion, done, offer);
       if (offer.next == Offer::Next::kEnd) return offer;
     } else {
-      push(std::move(entry));
+      push(topic, std::move(entry));
       offer.taken = true;
     }
     if (take_turn()) {
@@ -222,13 +239,13 @@ void Subscriber::carry_out(Offer& offer, bool at_once) {
       break;
     case Offer::Next::kRun:
       if (!at_once) {
-        std::lock_guard lock(self->lock_);
+        Hold hold(*self);
         self->started_ = true;
         if (offer.slot) offer.slot->reserved = false;
         // A handler that ran before it on this thread may have closed it.
         if (self->ended() && offer.slot) {
-          offer.freed_topic = std::move(offer.slot->delivery.topic);
-          offer.freed_event = std::move(offer.slot->delivery.event);
+          offer.freed_event = std::move(offer.slot->event);
+          offer.slot->in_call = false;
           self->release_slot(*std::exchange(offer.slot, nullptr));
         }
       }
@@ -237,12 +254,34 @@ void Subscriber::carry_out(Offer& offer, bool at_once) {
   }
 }
 
+void Subscriber::short_run(const TopicPtr& topic, EventPtr event) {
+  Call call{this, innermost_call};
+  innermost_call = &call;
+  Slot& slot = short_slot_;
+  slot.lent_topic = &topic;
+  slot.event = std::move(event);
+  slot.attempt = 1;
+  slot.missed = 0;
+  invoke(call, slot);
+  if (call.answered && call.verdict.answer == Answer::kSuccess && !call.verdict.dead) {
+    // It may be the next one's as soon as this run has ended.
+    const EventPtr freed = std::move(slot.event);
+    short_runs_.store(short_runs_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    if (lock_.end_short_run()) {
+      innermost_call = call.outer;
+      return;
+    }
+    short_runs_.store(short_runs_.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
+  }
+  go_on(call, &slot);
+}
+
 // --- Its life -----------------------------------------------------------------------------------
 
 void Subscriber::stand() {
   bool go_on;
   {
-    std::lock_guard lock(lock_);
+    Hold hold(*this);
     standing_ = true;
     if (!options_.on_ready) ready_told_ = true;
     go_on = take_turn();
@@ -258,43 +297,49 @@ void Subscriber::drop_everything(Actions& actions) {
     untold_ += queue_[i].missed;
     epoch_ends(queue_[i].epoch, 1, actions);
   }
-  actions.dropped_queue = std::move(queue_);
+  Actions::Rare& rare = actions.rare();
+  rare.dropped_queue = std::move(queue_);
   queue_ = {};
   tail_topic_ = nullptr;
   has_queued_.store(false, std::memory_order_relaxed);
   // Nobody is left to wait for.
   for (Waiter& waiter : waiters_) {
     epoch_ends(waiter.entry.epoch, 1, actions);
-    actions.completions.emplace_back(std::move(waiter.completion), absl::OkStatus());
-    actions.dropped_waiters.push_back(std::move(waiter.entry));
+    rare.completions.emplace_back(std::move(waiter.completion), absl::OkStatus());
+    rare.dropped_others.push_back(std::move(waiter.entry));
   }
   waiters_.clear();
-  for (Slot& slot : slots_) {
-    switch (slot.state) {
-      case Slot::State::kFree:
-      case Slot::State::kDead:  // counts when its dead letter is out
-        break;
-      case Slot::State::kOut:
-        ++dropped;
-        if (slot.reserved) untold_ += 1 + slot.delivery.missed;
-        epoch_ends(slot.epoch, 1, actions);
-        break;
-      case Slot::State::kBackOff:
-      case Slot::State::kDue:
-        ++dropped;
-        epoch_ends(slot.epoch, 1, actions);
-        actions.dropped_waiters.push_back(
-            {std::move(slot.delivery.topic), std::move(slot.delivery.event), 0, 0});
-        release_slot(slot);
-        break;
-    }
-  }
+  metrics_.dropped_end->add(dropped);
+  drop_slot(short_slot_, actions);
+  for (Slot& slot : slots_) drop_slot(slot, actions);
   backing_off_.clear();
   due_.clear();
-  metrics_.dropped_end->add(dropped);
-  actions.any = true;
   // While it runs they are the runner's.
   if (!running_) drop_claimed(actions);
+}
+
+void Subscriber::drop_slot(Slot& slot, Actions& actions) {
+  switch (slot.state) {
+    case Slot::State::kFree:
+    case Slot::State::kSettled:
+    case Slot::State::kDead:  // counts when its dead letter is out
+      return;
+    case Slot::State::kOut:
+      if (slot.reserved) untold_ += 1 + slot.missed;
+      break;
+    case Slot::State::kBackOff:
+    case Slot::State::kDue:
+      if (slot.in_call) {
+        slot.state = Slot::State::kSettled;
+      } else {
+        actions.rare().dropped_others.push_back(
+            {std::move(slot.topic), std::move(slot.event), 0, 0});
+        release_slot(slot);
+      }
+      break;
+  }
+  metrics_.dropped_end->add();
+  epoch_ends(slot.epoch, 1, actions);
 }
 
 void Subscriber::drop_claimed(Actions& actions) {
@@ -303,13 +348,12 @@ void Subscriber::drop_claimed(Actions& actions) {
   epoch_ends(claimed_[claimed_next_].epoch, dropped, actions);
   untold_ += dropped;
   for (std::size_t i = claimed_next_; i < claimed_.size(); ++i) untold_ += claimed_[i].missed;
-  actions.dropped_claimed = std::move(claimed_);
-  actions.freed_topic = std::move(current_topic_);
+  actions.rare().dropped_claimed = std::move(claimed_);
+  actions.rare().freed_topic = std::move(current_topic_);
   claimed_.clear();
   claimed_next_ = 0;
   claimed_left_.store(0, std::memory_order_relaxed);
   metrics_.dropped_end->add(dropped);
-  actions.any = true;
 }
 
 std::uint64_t Subscriber::close() {
@@ -317,7 +361,7 @@ std::uint64_t Subscriber::close() {
   bool wait = false;
   bool own_call = false;
   {
-    std::lock_guard lock(lock_);
+    Hold hold(*this);
     if (!ended()) drop_everything(actions);
     closed_ = true;
     attention_.store(true, std::memory_order_relaxed);
@@ -333,7 +377,7 @@ std::uint64_t Subscriber::close() {
   if (wait) finished_.wait(false, std::memory_order_acquire);
   std::uint64_t untold;
   {
-    std::lock_guard lock(lock_);  // and the runner has let go of it
+    Hold hold(*this);  // and the runner has let go of it
     if (own_call) drop_claimed(actions);
     untold = std::exchange(untold_, 0);
   }
@@ -354,7 +398,7 @@ void Subscriber::end(absl::Status status) {
   Actions actions;
   bool go_on = false;
   {
-    std::lock_guard lock(lock_);
+    Hold hold(*this);
     if (ended()) return;
     end_status_ = std::move(status);
     attention_.store(true, std::memory_order_relaxed);
@@ -369,7 +413,7 @@ void Subscriber::end(absl::Status status) {
 void Subscriber::drain(Task done) {
   Actions actions;
   {
-    std::lock_guard lock(lock_);
+    Hold hold(*this);
     draining_ = true;
     drained_ = std::move(done);
     check_drained(actions);
@@ -381,14 +425,13 @@ void Subscriber::check_drained(Actions& actions) {
   // The order of the questions matters: claimed_ is the runner's, who has a slot while it uses it.
   if (!draining_ || !drained_ || in_flight_ != 0 || running_) return;
   if (!nothing_waits()) return;
-  actions.drained = std::exchange(drained_, nullptr);
-  actions.any = true;
+  actions.rare().drained = std::exchange(drained_, nullptr);
 }
 
 void Subscriber::kick() {
   bool go_on;
   {
-    std::lock_guard lock(lock_);
+    Hold hold(*this);
     go_on = take_turn();
   }
   Actions none;
@@ -398,13 +441,19 @@ void Subscriber::kick() {
 void Subscriber::flush_metrics() {
   std::uint64_t matched, succeeded;
   std::int64_t queued;
+  // A publish that gave up waiting, or a short run that became a long one, is taken back: what was
+  // told already is then waited for.
+  const auto more = [](std::uint64_t now, std::uint64_t& told) {
+    return now > told ? now - std::exchange(told, now) : 0;
+  };
   {
-    std::lock_guard lock(lock_);
-    matched = std::exchange(matched_, 0);
-    succeeded = std::exchange(succeeded_, 0);
+    Hold hold(*this);
+    const std::uint64_t short_runs = short_runs_.load(std::memory_order_relaxed);
+    matched = more(matched_ + short_runs, matched_told_);
+    succeeded = more(succeeded_ + short_runs, succeeded_told_);
     const auto now = static_cast<std::int64_t>(queue_.size() + waiters_.size() +
                                                claimed_left_.load(std::memory_order_relaxed));
-    queued = now - std::exchange(shown_queued_, now);
+    queued = now - std::exchange(queued_told_, now);
   }
   if (matched) metrics_.matched->add(matched);
   if (succeeded) metrics_.succeeded->add(succeeded);

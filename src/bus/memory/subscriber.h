@@ -16,6 +16,7 @@
 #include "bus/memory/completion.h"
 #include "bus/memory/ring.h"
 #include "bus/memory/spin_lock.h"
+#include "bus/memory/turn_lock.h"
 #include "core/executor.h"
 #include "core/metrics.h"
 
@@ -81,12 +82,16 @@ class Subscriber final : public ReceiptSink, public boost::intrusive_ref_counter
     bool to_carry_out() const { return next != Next::kNothing || keep; }
   };
   /// Offers an event; `outer` (the topic's lock, held) is let go once this subscription's own is
-  /// held, before the event can be seen by anybody. `completion` is made from `done` if the event
-  /// has to wait. `at_once`: the caller carries the offer out before anything else happens on its
-  /// thread; else it keeps the subscriber alive until then.
-  Offer offer(TopicPtr topic, EventPtr event, std::uint32_t epoch, CompletionPtr& completion,
+  /// held. `topic` is the publisher's until publish() returns. `completion` is made from `done` if
+  /// the event has to wait. `at_once`: the caller carries the offer out before anything else
+  /// happens on its thread; else it keeps the subscriber alive until then.
+  Offer offer(const TopicPtr& topic, EventPtr event, std::uint32_t epoch, CompletionPtr& completion,
               PublishDone& done, bool at_once, SpinLock* outer);
   static void carry_out(Offer& offer, bool at_once);
+
+  /// The short way for a subscription that is idle and inline. True: short_run() has to follow.
+  bool begin_short_run() { return lock_.begin_short_run(); }
+  void short_run(const TopicPtr& topic, EventPtr event);
 
   void stand();  ///< on_ready, then what came meanwhile
   void drain(Task done);
@@ -120,15 +125,22 @@ class Subscriber final : public ReceiptSink, public boost::intrusive_ref_counter
   };
   /// An event that is out, in back-off, or on its way to the dead letters.
   struct Slot {
-    enum class State : std::uint8_t { kFree, kOut, kBackOff, kDue, kDead };
-    Delivery delivery;
-    std::uint32_t index = 0;
+    enum class State : std::uint8_t { kFree, kOut, kBackOff, kDue, kDead, kSettled };
+    TopicPtr topic;
+    const TopicPtr* lent_topic = nullptr;  // the publisher's, while it is in publish()
+    EventPtr event;
+    int attempt = 1;
+    std::uint32_t ticket = 0;
+    std::uint64_t missed = 0;
     std::uint32_t epoch = 0;
     State state = State::kFree;
     bool to_fill = false;          // from claimed_, by the runner, outside the lock
     bool reserved = false;         // for a publisher who is yet to run it
+    bool in_call = false;          // its handler runs: what it borrowed stays
     bool holds_reference = false;  // for a receipt that outlives its call
     SteadyTime due;
+
+    const TopicPtr& its_topic() const { return lent_topic ? *lent_topic : topic; }
   };
   struct Verdict {
     Answer answer = Answer::kRetry;
@@ -139,10 +151,34 @@ class Subscriber final : public ReceiptSink, public boost::intrusive_ref_counter
   struct Call;
   struct Actions;
 
+  /// lock_ held. Enters a short run in the books, and lets go with what may begin next.
+  class Hold {
+   public:
+    explicit Hold(Subscriber& subscriber) : subscriber_(subscriber) { lock(); }
+    Hold(const Hold&) = delete;
+    Hold& operator=(const Hold&) = delete;
+    ~Hold() {
+      if (held_) unlock();
+    }
+    void lock() {
+      if (subscriber_.lock_.lock()) subscriber_.book_short_run();
+      held_ = true;
+    }
+    void unlock() {
+      held_ = false;
+      subscriber_.lock_.unlock(subscriber_.idle());
+    }
+
+   private:
+    Subscriber& subscriber_;
+    bool held_ = false;
+  };
+
   bool on_this_thread() const;
   Call* call_of(std::uint64_t ticket) const;
 
   void run(Slot* slot, Actions* first);
+  void go_on(Call& call, Slot* slot);
   void run_drain();
   void forget_callbacks();
   void invoke(Call& call, Slot& slot) noexcept;
@@ -156,6 +192,9 @@ class Subscriber final : public ReceiptSink, public boost::intrusive_ref_counter
   void on_timer(SteadyTime armed);
 
   // Under lock_.
+  bool idle() const;
+  void book_short_run();
+  Slot& slot_of(std::uint64_t ticket);
   Slot& take_slot();
   void free_slot(Slot& slot, Actions& actions);
   void settle(Slot& slot, Verdict&& verdict, Actions& actions);
@@ -164,10 +203,12 @@ class Subscriber final : public ReceiptSink, public boost::intrusive_ref_counter
   void admit(Actions& actions);
   void release_slot(Slot& slot);
   void drop_everything(Actions& actions);
+  void drop_slot(Slot& slot, Actions& actions);
   void drop_claimed(Actions& actions);
   void drop_front(Offer& offer);
-  void overflow(Entry&& entry, CompletionPtr& completion, PublishDone& done, Offer& offer);
-  void push(Entry&& entry);
+  void overflow(const TopicPtr& topic, Entry&& entry, CompletionPtr& completion, PublishDone& done,
+                Offer& offer);
+  void push(const TopicPtr& topic, Entry&& entry);
   bool full() const;
   bool ended() const { return closed_ || !end_status_.ok(); }
   bool nothing_waits() const;
@@ -201,9 +242,10 @@ class Subscriber final : public ReceiptSink, public boost::intrusive_ref_counter
   std::atomic<std::uint32_t> claimed_left_{0};
   std::atomic<bool> attention_{false};  // the runner has to look before the next event
   std::atomic<bool> has_queued_{false};
-  std::atomic<bool> finished_{false};  // closed, and the last run is over
+  std::atomic<bool> finished_{false};         // closed, and the last run is over
+  std::atomic<std::uint64_t> short_runs_{0};  // that ended so; written by their runner
 
-  alignas(64) SpinLock lock_;
+  alignas(64) TurnLock lock_;
   bool standing_ = false, ready_told_ = false;
   bool running_ = false;
   bool started_ = false;  // the runner is where close() has to wait for it
@@ -215,17 +257,18 @@ class Subscriber final : public ReceiptSink, public boost::intrusive_ref_counter
   const Topic* tail_topic_ = nullptr;  // of the entry pushed last; null: the next one says its own
   std::uint64_t tail_missed_ = 0;      // dropped behind the entry pushed last
   std::uint64_t untold_ = 0;           // gone with the end, without a Delivery that tells
+  Slot short_slot_;                    // of short runs
   std::deque<Slot> slots_;
-  std::vector<std::uint32_t> free_slots_;
-  std::vector<std::uint32_t> backing_off_;
-  std::deque<std::uint32_t> due_;
+  std::vector<Slot*> free_slots_, backing_off_;
+  std::deque<Slot*> due_;
   std::deque<Waiter> waiters_;
   absl::Status end_status_;
   Task drained_;
   SteadyTime armed_ = kNever;
   std::minstd_rand random_;
-  std::uint64_t matched_ = 0, succeeded_ = 0;  // not yet told to the metrics
-  std::int64_t shown_queued_ = 0;              // as the metrics have it
+  std::uint64_t matched_ = 0, succeeded_ = 0;            // beside short_runs_
+  std::uint64_t matched_told_ = 0, succeeded_told_ = 0;  // as the metrics have it
+  std::int64_t queued_told_ = 0;
 };
 
 }  // namespace virtufin::bus::memory

@@ -40,7 +40,7 @@ bool Subscriber::on_this_thread() const {
 
 Subscriber::Call* Subscriber::call_of(std::uint64_t ticket) const {
   for (Call* call = innermost_call; call; call = call->outer) {
-    if (call->subscriber == this && call->slot && call->slot->index == ticket) return call;
+    if (call->subscriber == this && call->slot && call->slot->ticket == ticket) return call;
   }
   return nullptr;
 }
@@ -53,7 +53,7 @@ void Subscriber::post() {
 
 void Subscriber::run_drain() {
   {
-    std::lock_guard lock(lock_);
+    Hold hold(*this);
     posted_ = false;
     if (closed_) return;
     running_ = started_ = true;
@@ -65,14 +65,15 @@ void Subscriber::invoke(Call& call, Slot& slot) noexcept {
   call.answered = false;
   call.slot = &slot;
   try {
-    handler_(slot.delivery, Receipt(*this, slot.index));
+    handler_(Delivery{slot.its_topic(), slot.event, slot.attempt, false, slot.missed},
+             Receipt(*this, slot.ticket));
   } catch (const std::exception& error) {
     // Its receipt has died on the way: a retry.
     log()->error("{} threw on an event of {}: {}", printable(options_.name),
-                 printable(slot.delivery.topic->name()), printable(error.what()));
+                 printable(slot.its_topic()->name()), printable(error.what()));
   } catch (...) {
     log()->error("{} threw on an event of {}", printable(options_.name),
-                 printable(slot.delivery.topic->name()));
+                 printable(slot.its_topic()->name()));
   }
   call.slot = nullptr;
 }
@@ -83,11 +84,11 @@ bool Subscriber::refill(Slot& slot) {
   claimed_left_.store(static_cast<std::uint32_t>(claimed_.size() - claimed_next_),
                       std::memory_order_relaxed);
   if (entry.topic) current_topic_ = std::move(entry.topic);
-  Delivery& delivery = slot.delivery;
-  if (delivery.topic != current_topic_) delivery.topic = current_topic_;
-  delivery.event = std::move(entry.event);
-  delivery.attempt = 1;
-  delivery.missed = entry.missed;
+  if (slot.topic != current_topic_) slot.topic = current_topic_;
+  slot.lent_topic = nullptr;
+  slot.event = std::move(entry.event);
+  slot.attempt = 1;
+  slot.missed = entry.missed;
   return true;
 }
 
@@ -108,12 +109,66 @@ void Subscriber::run(Slot* slot, Actions* first) {
   Call call{this, innermost_call};
   innermost_call = &call;
   if (first) perform(*first);
+  if (slot) invoke(call, *slot);
+  go_on(call, slot);
+}
+
+/// The rest of a run whose `slot`, if any, has just been handled.
+void Subscriber::go_on(Call& call, Slot* slot) {
   int budget = kDrainEvents;
   bool release = false;
-  bool post_again = false;
   TopicPtr idle_topic;
   for (;;) {
+    Actions actions;
+    Hold hold(*this);
     if (slot) {
+      if (batch_done_ != 0) {
+        succeeded_ += batch_done_;
+        epoch_ends(slot->epoch, batch_done_, actions);
+        batch_done_ = 0;
+      }
+      slot->in_call = false;
+      if (call.answered) {
+        settle(*slot, std::move(call.verdict), actions);
+        call.verdict.dead = false;
+      } else if (slot->state == Slot::State::kOut) {
+        slot->holds_reference = true;
+        intrusive_ptr_add_ref(this);
+      } else if (slot->state == Slot::State::kSettled) {
+        free_slot(*slot, actions);
+      }
+      // What was borrowed for the call and is not done with it becomes its own.
+      if (slot->state != Slot::State::kFree && slot->lent_topic) {
+        slot->topic = *std::exchange(slot->lent_topic, nullptr);
+      }
+    }
+    for (;;) {
+      if (actions.any()) {
+        hold.unlock();
+        perform(actions);
+        actions.clear();
+        hold.lock();
+      }
+      const bool out_of_turn = options_.executor && budget <= 0;
+      slot = out_of_turn ? nullptr : next(actions);
+      if (slot && actions.any()) {
+        // Publishers who waited for room are told first, and may close the subscription.
+        hold.unlock();
+        if (std::exchange(slot->to_fill, false)) refill(*slot);
+        perform(actions);
+        actions.clear();
+        hold.lock();
+        if (ended()) {
+          slot->in_call = false;
+          free_slot(*slot, actions);
+          slot = nullptr;
+          continue;
+        }
+      }
+      if (slot || !actions.any()) break;
+    }
+    if (slot) {
+      hold.unlock();
       if (std::exchange(slot->to_fill, false)) refill(*slot);
       invoke(call, *slot);
       // The common case without the lock: answered with success at once, and the next is at hand.
@@ -124,53 +179,13 @@ void Subscriber::run(Slot* slot, Actions* first) {
         invoke(call, *slot);
       }
       --budget;
+      continue;
     }
-    Actions actions;
-    std::unique_lock lock(lock_);
-    if (slot) {
-      if (batch_done_ != 0) {
-        succeeded_ += batch_done_;
-        epoch_ends(slot->epoch, batch_done_, actions);
-      }
-      batch_done_ = 0;
-      if (call.answered) {
-        settle(*slot, std::move(call.verdict), actions);
-        call.verdict.dead = false;
-      } else if (slot->state == Slot::State::kOut) {
-        slot->holds_reference = true;
-        intrusive_ptr_add_ref(this);
-      }
-    }
-    for (;;) {
-      if (actions.any) {
-        lock.unlock();
-        perform(actions);
-        actions = {};
-        lock.lock();
-      }
-      const bool out_of_turn = options_.executor && budget <= 0;
-      slot = out_of_turn ? nullptr : next(actions);
-      if (slot && actions.any) {
-        // Publishers who waited for room are told first, and may close the subscription.
-        lock.unlock();
-        if (std::exchange(slot->to_fill, false)) refill(*slot);
-        perform(actions);
-        actions = {};
-        lock.lock();
-        if (ended()) {
-          free_slot(*slot, actions);
-          slot = nullptr;
-          continue;
-        }
-      }
-      if (slot || !actions.any) break;
-    }
-    if (slot) continue;
 
     if (options_.executor && budget > 0 && in_flight_ == 0 && queue_.empty() && !ended()) {
-      lock.unlock();
+      hold.unlock();
       if (await_more()) continue;
-      lock.lock();
+      hold.lock();
       if (has_queued_.load(std::memory_order_relaxed)) continue;
     }
     if (queue_.empty() && claimed_next_ == claimed_.size()) {
@@ -181,17 +196,16 @@ void Subscriber::run(Slot* slot, Actions* first) {
     }
     running_ = started_ = false;
     attention_.store(ended(), std::memory_order_relaxed);
-    post_again = options_.executor && take_turn();
-    SubscriberPtr keep(post_again ? this : nullptr);
+    const bool post_again = options_.executor && take_turn();
     check_drained(actions);
-    if (actions.any) keep.reset(this);
+    const SubscriberPtr keep(post_again || actions.any() ? this : nullptr);
     if (closed_) {
       release = runner_releases_;
       runner_releases_ = false;
       finished_.store(true, std::memory_order_release);
       finished_.notify_all();
     }
-    lock.unlock();
+    hold.unlock();
     innermost_call = call.outer;
     if (post_again) post();
     perform(actions);
@@ -210,27 +224,26 @@ Subscriber::Slot* Subscriber::next(Actions& actions) {
   }
   if (!ready_told_) {
     ready_told_ = true;
-    actions.on_ready = std::exchange(options_.on_ready, nullptr);
-    actions.any = true;
+    actions.rare().on_ready = std::exchange(options_.on_ready, nullptr);
     return nullptr;
   }
   if (!end_status_.ok()) {
     drop_claimed(actions);
     if (!end_told_) {
       end_told_ = true;
-      actions.on_end = std::exchange(options_.on_end, nullptr);
-      actions.end_status = end_status_;
-      actions.any = true;
+      actions.rare().on_end = std::exchange(options_.on_end, nullptr);
+      actions.rare().end_status = end_status_;
     }
     return nullptr;
   }
   if (!due_.empty()) {
-    Slot& slot = slots_[due_.front()];
+    Slot& slot = *due_.front();
     due_.pop_front();
     attention_.store(!due_.empty(), std::memory_order_relaxed);
     slot.state = Slot::State::kOut;
-    slot.delivery.missed = 0;
-    ++slot.delivery.attempt;
+    slot.in_call = true;
+    slot.missed = 0;
+    ++slot.attempt;
     return &slot;
   }
   attention_.store(false, std::memory_order_relaxed);
@@ -238,6 +251,7 @@ Subscriber::Slot* Subscriber::next(Actions& actions) {
   if (claimed_next_ == claimed_.size() && !claim(actions)) return nullptr;
   Slot& slot = take_slot();
   slot.to_fill = true;
+  slot.in_call = true;
   slot.epoch = claimed_[claimed_next_].epoch;
   // Said here, because a publisher who finds the queue full has the lock.
   claimed_left_.store(static_cast<std::uint32_t>(claimed_.size() - claimed_next_ - 1),
@@ -262,9 +276,9 @@ bool Subscriber::claim(Actions& actions) {
 void Subscriber::admit(Actions& actions) {
   while (!waiters_.empty() && !full()) {
     Waiter& waiter = waiters_.front();
-    push(std::move(waiter.entry));
-    actions.completions.emplace_back(std::move(waiter.completion), absl::OkStatus());
-    actions.any = true;
+    const TopicPtr topic = std::move(waiter.entry.topic);
+    push(topic, std::move(waiter.entry));
+    actions.rare().completions.emplace_back(std::move(waiter.completion), absl::OkStatus());
     waiters_.pop_front();
   }
 }
@@ -290,14 +304,18 @@ bool Subscriber::take_turn() {
 
 // --- Settling -----------------------------------------------------------------------------------
 
+Subscriber::Slot& Subscriber::slot_of(std::uint64_t ticket) {
+  return ticket == short_slot_.ticket ? short_slot_ : slots_[ticket];
+}
+
 Subscriber::Slot& Subscriber::take_slot() {
   ++in_flight_;
   Slot* slot;
   if (free_slots_.empty()) {
     slot = &slots_.emplace_back();
-    slot->index = static_cast<std::uint32_t>(slots_.size() - 1);
+    slot->ticket = static_cast<std::uint32_t>(slots_.size() - 1);
   } else {
-    slot = &slots_[free_slots_.back()];
+    slot = free_slots_.back();
     free_slots_.pop_back();
   }
   slot->state = Slot::State::kOut;
@@ -307,19 +325,23 @@ Subscriber::Slot& Subscriber::take_slot() {
 void Subscriber::release_slot(Slot& slot) {
   slot.state = Slot::State::kFree;
   slot.to_fill = false;
-  free_slots_.push_back(slot.index);
+  slot.lent_topic = nullptr;
+  if (&slot != &short_slot_) free_slots_.push_back(&slot);
   --in_flight_;
 }
 
 void Subscriber::free_slot(Slot& slot, Actions& actions) {
-  actions.freed_topic = std::move(slot.delivery.topic);
-  actions.freed_event = std::move(slot.delivery.event);
+  if (slot.in_call) {  // on another thread, which frees it at its end
+    slot.state = Slot::State::kSettled;
+    return;
+  }
+  actions.freed_topic = std::move(slot.topic);
+  actions.freed_event = std::move(slot.event);
   release_slot(slot);
 }
 
 void Subscriber::epoch_ends(std::uint32_t epoch, std::uint64_t events, Actions& actions) const {
   if (!group_) return;
-  actions.any = true;
   if (!actions.epoch_ends.empty() && actions.epoch_ends.back().epoch == epoch) {
     actions.epoch_ends.back().events += events;
   } else {
@@ -332,11 +354,11 @@ void Subscriber::settle(Slot& slot, Verdict&& verdict, Actions& actions) {
     free_slot(slot, actions);
     return;
   }
-  const int attempt = slot.delivery.attempt;
+  const int attempt = slot.attempt;
   const auto to_dead_letters = [&](std::string reason, int attempts) {
     slot.state = Slot::State::kDead;
-    actions.letter = Actions::Letter{&slot, std::move(reason), attempts};
-    actions.any = true;
+    actions.rare().letter =
+        Actions::Letter{&slot, slot.its_topic(), slot.event, std::move(reason), attempts};
   };
   if (verdict.dead) {
     to_dead_letters(std::move(verdict.reason), verdict.attempts);
@@ -350,7 +372,7 @@ void Subscriber::settle(Slot& slot, Verdict&& verdict, Actions& actions) {
     metrics_.retried->add();
     slot.state = Slot::State::kBackOff;
     slot.due = std::chrono::steady_clock::now() + back_off(attempt);
-    backing_off_.push_back(slot.index);
+    backing_off_.push_back(&slot);
     arm(slot.due, actions);
     return;
   }
@@ -401,8 +423,8 @@ void Subscriber::settle_from_outside(std::uint64_t ticket, Verdict&& verdict) {
   bool go_on;
   SubscriberPtr keep;
   {
-    std::lock_guard lock(lock_);
-    Slot& slot = slots_[ticket];
+    Hold hold(*this);
+    Slot& slot = slot_of(ticket);
     // The receipt's own share, unless its call still runs on another thread.
     keep = std::exchange(slot.holds_reference, false) ? SubscriberPtr(this, /*add_ref=*/false)
                                                       : SubscriberPtr(this);
@@ -417,7 +439,7 @@ void Subscriber::letter_done(Slot* slot, const absl::Status& status) {
   Actions actions;
   bool go_on;
   {
-    std::lock_guard lock(lock_);
+    Hold hold(*this);
     (status.ok() ? metrics_.dead_lettered : metrics_.dead_letter_failures)->add();
     epoch_ends(slot->epoch, 1, actions);
     free_slot(*slot, actions);
@@ -429,24 +451,23 @@ void Subscriber::letter_done(Slot* slot, const absl::Status& status) {
 
 void Subscriber::arm(SteadyTime due, Actions& actions) {
   if (due >= armed_) return;
-  armed_ = actions.timer = due;
-  actions.any = true;
+  armed_ = actions.rare().timer = due;
 }
 
 void Subscriber::on_timer(SteadyTime armed) {
   Actions actions;
   bool go_on;
   {
-    std::lock_guard lock(lock_);
+    Hold hold(*this);
     if (armed_ == armed) armed_ = kNever;
     const auto now = std::chrono::steady_clock::now();
     std::sort(backing_off_.begin(), backing_off_.end(),
-              [this](std::uint32_t a, std::uint32_t b) { return slots_[a].due < slots_[b].due; });
+              [](const Slot* a, const Slot* b) { return a->due < b->due; });
     const auto later = std::find_if(backing_off_.begin(), backing_off_.end(),
-                                    [&](std::uint32_t index) { return slots_[index].due > now; });
-    for (auto due = backing_off_.begin(); due != later; ++due) {
-      slots_[*due].state = Slot::State::kDue;
-      due_.push_back(*due);
+                                    [&](const Slot* slot) { return slot->due > now; });
+    for (auto slot = backing_off_.begin(); slot != later; ++slot) {
+      (*slot)->state = Slot::State::kDue;
+      due_.push_back(*slot);
     }
     backing_off_.erase(backing_off_.begin(), later);
     if (!due_.empty()) attention_.store(true, std::memory_order_relaxed);
@@ -454,15 +475,14 @@ void Subscriber::on_timer(SteadyTime armed) {
       Waiter& waiter = waiters_.front();
       --matched_;  // its publisher is told
       epoch_ends(waiter.entry.epoch, 1, actions);
-      actions.completions.emplace_back(
+      actions.rare().completions.emplace_back(
           std::move(waiter.completion),
           resource_exhausted("subscription '{}' to {} was full with {} events for {} ms",
                              options_.name, pattern_, options_.queue_events, block_.count()));
-      actions.dropped_waiters.push_back(std::move(waiter.entry));
-      actions.any = true;
+      actions.rare().dropped_others.push_back(std::move(waiter.entry));
       waiters_.pop_front();
     }
-    if (!backing_off_.empty()) arm(slots_[backing_off_.front()].due, actions);
+    if (!backing_off_.empty()) arm(backing_off_.front()->due, actions);
     if (!waiters_.empty()) arm(waiters_.front().deadline, actions);
     go_on = take_turn();
     if (!go_on) check_drained(actions);
@@ -473,25 +493,26 @@ void Subscriber::on_timer(SteadyTime armed) {
 // --- After the lock -----------------------------------------------------------------------------
 
 void Subscriber::perform(Actions& actions) {
-  if (!actions.any) return;
-  if (actions.timer != kNever) {
-    registry_->timer().at(
-        actions.timer, [self = SubscriberPtr(this), due = actions.timer] { self->on_timer(due); });
-  }
-  for (auto& [completion, status] : actions.completions) completion->finish(std::move(status));
   for (const auto& end : actions.epoch_ends) group_->finished(end.epoch, end.events);
-  if (actions.letter) {
-    Slot* const slot = actions.letter->slot;
-    // The slot keeps the event, and its place, until the dead letter is with the bus.
-    registry_->publish_dead_letter(slot->delivery.topic, slot->delivery.event, options_.name,
-                                   actions.letter->reason, actions.letter->attempts,
-                                   [self = SubscriberPtr(this), slot](const absl::Status& status) {
-                                     self->letter_done(slot, status);
-                                   });
+  if (!actions.rare_) return;
+  Actions::Rare& rare = *actions.rare_;
+  if (rare.timer != kNever) {
+    registry_->timer().at(rare.timer,
+                          [self = SubscriberPtr(this), due = rare.timer] { self->on_timer(due); });
   }
-  if (actions.on_ready) actions.on_ready();
-  if (actions.on_end) actions.on_end(actions.end_status);
-  if (actions.drained) actions.drained();
+  for (auto& [completion, status] : rare.completions) completion->finish(std::move(status));
+  if (rare.letter) {
+    // The slot keeps its place until the dead letter is with the bus.
+    Actions::Letter& letter = *rare.letter;
+    registry_->publish_dead_letter(
+        letter.topic, letter.event, options_.name, letter.reason, letter.attempts,
+        [self = SubscriberPtr(this), slot = letter.slot](const absl::Status& status) {
+          self->letter_done(slot, status);
+        });
+  }
+  if (rare.on_ready) rare.on_ready();
+  if (rare.on_end) rare.on_end(rare.end_status);
+  if (rare.drained) rare.drained();
 }
 
 void Subscriber::perform_and_go_on(Actions& actions, bool go_on) {

@@ -1,5 +1,8 @@
 #pragma once
 
+#include <absl/container/inlined_vector.h>
+
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -23,6 +26,8 @@ struct Subscriber::Call {
 struct Subscriber::Actions {
   struct Letter {
     Slot* slot;
+    TopicPtr topic;
+    EventPtr event;
     std::string reason;
     int attempts;
   };
@@ -30,19 +35,38 @@ struct Subscriber::Actions {
     std::uint32_t epoch;
     std::uint64_t events;
   };
-  bool any = false;
-  SteadyTime timer = kNever;
-  std::vector<std::pair<CompletionPtr, absl::Status>> completions;
-  std::vector<EpochEnd> epoch_ends;
-  std::optional<Letter> letter;
-  Task on_ready, drained;
-  absl::AnyInvocable<void(absl::Status)> on_end;
-  absl::Status end_status;
+  /// What few runs have to do.
+  struct Rare {
+    SteadyTime timer = kNever;
+    std::vector<std::pair<CompletionPtr, absl::Status>> completions;
+    std::optional<Letter> letter;
+    Task on_ready, drained;
+    absl::AnyInvocable<void(absl::Status)> on_end;
+    absl::Status end_status;
+    // Only to be freed.
+    Ring<Entry> dropped_queue;
+    std::vector<Entry> dropped_claimed, dropped_others;
+    TopicPtr freed_topic;
+  };
+
+  bool any() const { return rare_ || !epoch_ends.empty(); }
+  Rare& rare() {
+    if (!rare_) rare_ = std::make_unique<Rare>();
+    return *rare_;
+  }
+
+  void clear() {
+    epoch_ends.clear();
+    rare_.reset();
+    freed_topic.reset();
+    freed_event.reset();
+  }
+
+  absl::InlinedVector<EpochEnd, 1> epoch_ends;
+  std::unique_ptr<Rare> rare_;
   // Only to be freed.
   TopicPtr freed_topic;
   EventPtr freed_event;
-  Ring<Entry> dropped_queue;
-  std::vector<Entry> dropped_claimed, dropped_waiters;
 };
 
 }  // namespace virtufin::bus::memory

@@ -76,7 +76,7 @@ void TestBus::fail_publishes(std::string topic, int count) {
   failures_ = count;
 }
 
-void TestBus::publish(bus::TopicPtr topic, EventPtr event, bus::PublishDone done) {
+void TestBus::publish(const bus::TopicPtr& topic, EventPtr event, bus::PublishDone done) {
   {
     std::lock_guard lock(mutex_);
     if (failures_ > 0 && bus::name(topic) == topic_) {
@@ -87,7 +87,7 @@ void TestBus::publish(bus::TopicPtr topic, EventPtr event, bus::PublishDone done
       return;
     }
   }
-  real_.publish(std::move(topic), std::move(event), std::move(done));
+  real_.publish(topic, std::move(event), std::move(done));
 }
 
 Listener::Listener(bus::Bus& bus, std::vector<std::string> patterns) {

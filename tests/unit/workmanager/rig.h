@@ -78,7 +78,7 @@ class TestBus final : public bus::Bus {
   void fail_publishes(std::string topic, int count);
 
   bus::TopicPtr topic(std::string_view name) override { return real_.topic(name); }
-  void publish(bus::TopicPtr topic, EventPtr event, bus::PublishDone done) override;
+  void publish(const bus::TopicPtr& topic, EventPtr event, bus::PublishDone done) override;
   absl::StatusOr<std::unique_ptr<bus::Subscription>> subscribe(std::vector<std::string> patterns,
                                                                bus::SubscribeOptions options,
                                                                bus::Handler handler) override {

@@ -34,7 +34,7 @@ class FakeBus final : public bus::Bus {
     return std::make_shared<Named>(std::string(name));
   }
 
-  void publish(bus::TopicPtr topic, EventPtr event, bus::PublishDone done) override {
+  void publish(const bus::TopicPtr& topic, EventPtr event, bus::PublishDone done) override {
     absl::Status answer;
     {
       const std::lock_guard lock(mutex_);
