@@ -48,6 +48,17 @@ TEST_CASE("config/virtufin.toml is accepted and differs from the defaults by its
   CHECK(from_file->effective.find("# default\n") == std::string::npos);
 }
 
+TEST_CASE("config/container.toml is accepted, reachable from outside and kept on the volume") {
+  const auto from_file = load_config(VIRTUFIN_ROOT "/config/container.toml", {});
+  INFO(from_file.status());
+  REQUIRE(from_file.ok());
+  CHECK(from_file->process.gateway.host == "0.0.0.0");
+  CHECK(from_file->process.gateway.http_port == 5001);
+  CHECK(from_file->process.gateway.grpc_port == 5002);
+  CHECK(from_file->process.state.durability == "batched");
+  CHECK(from_file->process.state.path == "/var/lib/virtufin/state.db");
+}
+
 TEST_CASE("the effective config is accepted as a file and says the same") {
   const auto first = load_config("", {{"VIRTUFIN_GATEWAY__HTTP_PORT", "81"}});
   REQUIRE(first.ok());
