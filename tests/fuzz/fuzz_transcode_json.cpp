@@ -21,7 +21,7 @@ void check(std::string_view text) {
   Message ours;
   if (!virtufin::rpc::read_plain_json(text, ours)) return;
   Message theirs;
-  if (!pb::util::JsonStringToMessage({text.data(), static_cast<int>(text.size())}, &theirs).ok() ||
+  if (!pb::util::JsonStringToMessage({text.data(), text.size()}, &theirs).ok() ||
       !pb::util::MessageDifferencer::Equals(ours, theirs)) {
     std::abort();
   }
