@@ -63,14 +63,3 @@ function(virtufin_fuzz name)
                                 ${CMAKE_BINARY_DIR}/corpus/${name} ${corpus})
   set_tests_properties(${name} PROPERTIES TIMEOUT 120)
 endfunction()
-
-# virtufin_inlines_simdjson(target …): simdjson's headers look through null pointers of results that
-# failed, before they look at the error; clang's null check stops there, in code that is not ours. All
-# other checks stay.
-function(virtufin_inlines_simdjson)
-  if(VIRTUFIN_FUZZ)
-    foreach(target ${ARGN})
-      target_compile_options(${target} PRIVATE -fno-sanitize=null)
-    endforeach()
-  endif()
-endfunction()

@@ -231,6 +231,12 @@ absl::Status Playback::make_resets() {
     first_lap_.push_back(i);
     if (frames_[i].role != Role::kBeforeSnapshot) later_lap_.push_back(i);
   }
+  if (options_.laps != 1 && later_lap_.empty()) {
+    return invalid_argument(
+        "the recording of {} cannot be looped: its snapshots contain all of its frames already, so "
+        "that a second lap would have none",
+        name(dialect_));
+  }
   return absl::OkStatus();
 }
 

@@ -164,7 +164,10 @@ class Reader {
   std::vector<std::string> strings(const char* name) {
     std::vector<std::string> out;
     simdjson::dom::array array;
-    if (object_[name].get_array().get(array)) fail(name);
+    if (object_[name].get_array().get(array)) {
+      fail(name);
+      return out;
+    }
     for (const auto one : array) {
       std::string_view value;
       if (one.get_string().get(value)) fail(name);
@@ -175,7 +178,10 @@ class Reader {
   std::map<std::string, std::string> map(const char* name) {
     std::map<std::string, std::string> out;
     simdjson::dom::object members;
-    if (object_[name].get_object().get(members)) fail(name);
+    if (object_[name].get_object().get(members)) {
+      fail(name);
+      return out;
+    }
     for (const auto& [key, element] : members) {
       std::string_view value;
       if (element.get_string().get(value)) fail(name);

@@ -378,6 +378,17 @@ TEST_CASE("without a snapshot the book begins empty") {
   CHECK(played.frames[2].numbers.at("U") == played.frames[1].numbers.at("u") + 1);
 }
 
+TEST_CASE("a recording that its snapshot contains is played once and cannot be looped") {
+  const auto venue =
+      made({depth_frame(10, 14, "")}, {R"({"lastUpdateId":14,"bids":[["4","1"]],"asks":[]})"});
+  auto once = Playback::create(Dialect::kSpot, venue, {1, false});
+  REQUIRE(once.ok());
+  CHECK(play(**once).frames.size() == 1);
+  const auto looped = Playback::create(Dialect::kSpot, venue, {2, false});
+  REQUIRE_FALSE(looped.ok());
+  CHECK_THAT(std::string(message(looped.status())), Catch::Contains("cannot be looped"));
+}
+
 TEST_CASE("acknowledgements are not played, and other strangers are refused by line") {
   const auto acknowledged = Playback::create(
       Dialect::kSpot, made({R"({"result":null,"id":1})", depth_frame(1, 2, "")}), {});

@@ -206,7 +206,8 @@ TEST_CASE("what is not a whole frame of ours does not decode, and the next one d
       R"({"stream":"nknusdt@depth@100ms","data":{"E":1,"s":"NKNUSDT","U":1,"u":1,"b":[["1","2"],],"a":[]}})",
       R"({"stream":"nknusdt@depth@100ms","data":{"E":1,"s":"NKNUSDT","U":1,"u":1,"b":[["1""2"]],"a":[]}})",
       R"({"stream":"nknusdt@depth@100ms","data":{"E":1,"s":"NKNUSDT","U":1,"u":1,"b":[["123456789012345678901234","2"]],"a":[]}})",
-      // a time behind the year 9999
+      // a time that nanoseconds in 64 bits do not reach, by one millisecond and by far
+      R"({"stream":"nknusdt@depth@100ms","data":{"E":9223372036855,"s":"NKNUSDT","U":1,"u":1,"b":[],"a":[]}})",
       R"({"stream":"nknusdt@depth@100ms","data":{"E":9999999999999999,"s":"NKNUSDT","U":1,"u":1,"b":[],"a":[]}})",
       R"({"stream":"nknusdt@trade","data":{"E":1,"s":"NKNUSDT","t":1,"p":"1","q":"1","T":1,"m":"no"}})",
       R"({"stream":"nknusdt@trade","data":{"E":1,"s":"NKNUSDT","t":1,"p":1,"q":"1","T":1,"m":true}})",

@@ -54,9 +54,11 @@ class Seen {
 
 template <class Source>
 bool read_time(Source& value, TimePoint& out) {
-  constexpr std::uint64_t kMaxTimeMs = 253'402'300'799'999;  // the end of year 9999
+  // In the year 2262: nanoseconds in 64 bits reach no further.
+  constexpr auto kLast = std::chrono::floor<std::chrono::milliseconds>(TimePoint::max());
   std::uint64_t ms = 0;
-  if (!value.number(ms) || ms > kMaxTimeMs) return false;
+  if (!value.number(ms)) return false;
+  if (ms > static_cast<std::uint64_t>(kLast.time_since_epoch().count())) return false;
   out = TimePoint(std::chrono::milliseconds(ms));
   return true;
 }
