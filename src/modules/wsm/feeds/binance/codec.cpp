@@ -197,7 +197,9 @@ class BinanceCodec final : public FeedCodec {
       return undecodable("not a JSON object");
     }
     ondemand::value stream, data;
-    if (root["stream"].get(stream) != simdjson::SUCCESS) return control(root);
+    if (const auto error = root["stream"].get(stream)) {
+      return error == simdjson::NO_SUCH_FIELD ? control(root) : undecodable("not a JSON object");
+    }
     State* const state = find(Tree(stream).unquoted());
     if (state == nullptr) return undecodable("a stream that was not asked for");
     if (root["data"].get(data) != simdjson::SUCCESS) return undecodable("'data' is missing");
@@ -249,20 +251,25 @@ class BinanceCodec final : public FeedCodec {
   Decoded control(ondemand::object& root) {
     Decoded decoded;
     ondemand::value value;
-    for (const std::string_view key : {"error", "code"}) {
-      if (root[key].get(value) == simdjson::SUCCESS) {
-        decoded.kind = FrameKind::kControl;
-        decoded.problem = "the venue refused a request";
-        return decoded;
+    const auto answers = [&](std::initializer_list<std::string_view> keys) {
+      for (const std::string_view key : keys) {
+        const auto error = root[key].get(value);
+        if (error == simdjson::NO_SUCH_FIELD) continue;
+        // After any other error simdjson has let go of the document: it must not be asked again.
+        return error;
       }
+      return simdjson::NO_SUCH_FIELD;
+    };
+    auto found = answers({"error", "code"});
+    if (found == simdjson::SUCCESS) {
+      decoded.problem = "the venue refused a request";
+    } else if (found == simdjson::NO_SUCH_FIELD) {
+      found = answers({"result", "ping", "pong", "id"});
     }
-    for (const std::string_view key : {"result", "ping", "pong", "id"}) {
-      if (root[key].get(value) == simdjson::SUCCESS) {
-        decoded.kind = FrameKind::kControl;
-        return decoded;
-      }
-    }
-    return undecodable("neither market data nor an answer");
+    if (found == simdjson::NO_SUCH_FIELD) return undecodable("neither market data nor an answer");
+    if (found != simdjson::SUCCESS) return undecodable("not a JSON object");
+    decoded.kind = FrameKind::kControl;
+    return decoded;
   }
 
   template <class Write>
