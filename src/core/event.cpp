@@ -76,9 +76,12 @@ void intrusive_ptr_add_ref(const Event* event) noexcept {
 }
 
 void intrusive_ptr_release(const Event* event) noexcept {
-  // Whoever lets go last must see what all others did with the event before it is freed.
-  if (std::atomic_ref(event->references_).fetch_sub(1, std::memory_order_acq_rel) == 1) {
-    ::operator delete(const_cast<Event*>(event));
+  // Whoever lets go last must see what all others did with the event before it is freed. Who holds
+  // the only reference needs no exchange to know it: nobody is left to make another.
+  std::atomic_ref references(event->references_);
+  if (references.load(std::memory_order_acquire) == 1 ||
+      references.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+    EventMemory::free({const_cast<Event*>(event), event->memory_class_});
   }
 }
 

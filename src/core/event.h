@@ -74,6 +74,7 @@ class Event {
   std::int64_t event_time_ns_, wall_time_ns_;
   Slice id_, type_, source_, subject_, scenario_id_;
   ClockType clock_;
+  std::uint8_t memory_class_;  ///< of EventMemory
 };
 
 using EventPtr = boost::intrusive_ptr<const Event>;

@@ -6,6 +6,7 @@
 #include <new>
 
 #include "core/event.h"
+#include "core/event_memory.h"
 
 namespace virtufin {
 
@@ -75,7 +76,10 @@ struct EventLayout {
 
   /// Memory for an event of up to `capacity` bytes. The caller fills header and buffer.
   static Event* allocate(std::size_t capacity) {
-    return new (::operator new(sizeof(Event) + capacity)) Event;
+    const EventMemory::Block block = EventMemory::allocate(sizeof(Event) + capacity);
+    Event* event = new (block.memory) Event;
+    event->memory_class_ = block.size_class;
+    return event;
   }
   static std::uint8_t* buffer(Event& event) { return reinterpret_cast<std::uint8_t*>(&event + 1); }
   static void set_size(Event& event, std::size_t size) {
@@ -97,9 +101,11 @@ struct EventLayout {
     event.source_ = attribute(event, kSource);
     event.subject_ = attribute(event, kSubject);
   }
-  /// The whole header, for an event of the same shape.
+  /// The whole header, for an event of the same shape, but for what its memory is.
   static void copy_header(Event& to, const Event& from) {
+    const std::uint8_t memory_class = to.memory_class_;
     std::memcpy(static_cast<void*>(&to), static_cast<const void*>(&from), sizeof(Event));
+    to.memory_class_ = memory_class;
   }
 
  private:
