@@ -276,13 +276,18 @@ absl::Status check_event(const EventFields& fields, CheckedEvent& out) {
     switch (extension.name.size()) {
       case 8:
         if (extension.name == "walltime") {
+          // What happens here and now has one time.
+          if (!extension.value.empty() && extension.value == fields.time) {
+            out.wall_time = time;
+            break;
+          }
           VIRTUFIN_RETURN_IF_ERROR(read_time("walltime", extension.value, out.wall_time));
         }
         break;
       case 9:
         if (extension.name == "eventtime") {
           // As a rule it repeats `time`.
-          if (extension.value == fields.time) break;
+          if (!extension.value.empty() && extension.value == fields.time) break;
           VIRTUFIN_RETURN_IF_ERROR(read_time("eventtime", extension.value, out.event_time));
         } else if (extension.name == "clocktype") {
           if (extension.value == name(ClockType::kHistorical)) {

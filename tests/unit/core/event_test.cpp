@@ -197,6 +197,7 @@ TEST_CASE("what is no extension is refused with its name", "[event]") {
   CHECK_THAT(refused_extension({"data", "x"}), Contains("'data'"));
   CHECK_THAT(refused_extension({"eventtime", "now"}), Contains("'eventtime'") && Contains("now"));
   CHECK_THAT(refused_extension({"walltime", ""}), Contains("'walltime'"));
+  CHECK_THAT(refused_extension({"eventtime", ""}), Contains("'eventtime'"));
   CHECK_THAT(refused_extension({"clocktype", "sun"}), Contains("'clocktype'") && Contains("sun"));
   CHECK_THAT(refused_extension({"note", "a\x01"}), Contains("'note'"));
   CHECK_THAT(refused_extension({"flag", "yes", AttributeKind::kBoolean}), Contains("'flag'"));
