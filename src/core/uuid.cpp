@@ -22,6 +22,14 @@ constexpr std::uint64_t mix(std::uint64_t x) {
   return x;
 }
 
+std::uint64_t little_endian(const char* at, std::size_t size) {
+  std::uint64_t word = 0;
+  for (std::size_t i = 0; i < size; ++i) {
+    word |= std::uint64_t{static_cast<unsigned char>(at[i])} << (8 * i);
+  }
+  return word;
+}
+
 struct State {
   std::uint64_t high, low;
 
@@ -37,15 +45,13 @@ struct State {
     round(kPi);
     round(kRoot);
   }
-};
-
-std::uint64_t little_endian(const char* at, std::size_t size) {
-  std::uint64_t word = 0;
-  for (std::size_t i = 0; i < size; ++i) {
-    word |= std::uint64_t{static_cast<unsigned char>(at[i])} << (8 * i);
+  void absorb(std::string_view part) {
+    absorb(std::uint64_t{part.size()});
+    std::size_t at = 0;
+    for (; at + 8 <= part.size(); at += 8) absorb(little_endian(part.data() + at, 8));
+    if (at < part.size()) absorb(little_endian(part.data() + at, part.size() - at));
   }
-  return word;
-}
+};
 
 // "00" to "ff", side by side.
 constexpr auto kHexPairs = [] {
@@ -102,14 +108,23 @@ UuidText random_uuid() {
   return format(high, low, 4);
 }
 
+UuidHasher::Prefix::Prefix(std::initializer_list<std::string_view> parts) : count_(parts.size()) {
+  State state{kPi, kEuler};
+  for (const std::string_view part : parts) state.absorb(part);
+  high_ = state.high;
+  low_ = state.low;
+}
+
+UuidHasher UuidHasher::Prefix::with(std::string_view last) const {
+  State state{high_, low_};
+  state.absorb(last);
+  state.absorb(~(count_ + 1));
+  return {state.high, state.low};
+}
+
 UuidHasher::UuidHasher(std::initializer_list<std::string_view> parts) {
   State state{kPi, kEuler};
-  for (const std::string_view part : parts) {
-    state.absorb(part.size());
-    std::size_t at = 0;
-    for (; at + 8 <= part.size(); at += 8) state.absorb(little_endian(part.data() + at, 8));
-    if (at < part.size()) state.absorb(little_endian(part.data() + at, part.size() - at));
-  }
+  for (const std::string_view part : parts) state.absorb(part);
   state.absorb(~std::uint64_t{parts.size()});
   high_ = state.high;
   low_ = state.low;

@@ -97,8 +97,8 @@ class Context {
 
   /// The event to publish when the call ends. At most one; the last one counts.
   void publish(const Output& output) {
-    builder().Clear();
     auto& b = builder();
+    b.Clear();
     // Children before parents: strings, extensions, the event.
     flatbuffers::Offset<fb::Extension> made[kMaxExtensions];
     std::size_t count = 0;
@@ -143,17 +143,22 @@ class Context {
  private:
   static constexpr std::size_t kMaxExtensions = 32;
 
-  /// Kept from call to call, so that an output allocates only its own copy.
-  static flatbuffers::FlatBufferBuilder& builder() {
-    thread_local flatbuffers::FlatBufferBuilder kept(1024);
-    return kept;
+  /// Kept from call to call, so that an output allocates only its own copy. Found once a call:
+  /// in a shared library a thread's own variable is a function call away.
+  flatbuffers::FlatBufferBuilder& builder() {
+    if (builder_ == nullptr) {
+      thread_local flatbuffers::FlatBufferBuilder kept(1024);
+      builder_ = &kept;
+    }
+    return *builder_;
   }
-  static flatbuffers::Offset<flatbuffers::String> string(std::string_view value) {
+  flatbuffers::Offset<flatbuffers::String> string(std::string_view value) {
     if (value.empty()) return 0;
-    return builder().CreateString(value.data(), value.size());
+    return builder_->CreateString(value.data(), value.size());
   }
 
   const VirtufinHost* host_;
+  flatbuffers::FlatBufferBuilder* builder_ = nullptr;
   flatbuffers::Offset<fb::CloudEvent> event_{};
   std::string error_;
 };

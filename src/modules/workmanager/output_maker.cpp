@@ -7,6 +7,7 @@
 #include "core/log.h"
 #include "core/topic.h"
 #include "core/uuid.h"
+#include "modules/workmanager/extension_list.h"
 
 namespace virtufin::workmanager {
 namespace {
@@ -61,61 +62,33 @@ Known known(std::string_view name) {
   }
 }
 
-/// Room for an output's extensions and ours, without the heap for all but unusual outputs.
-class ExtensionList {
- public:
-  explicit ExtensionList(std::size_t given) {
-    if (given + kOurs > few_.size()) {
-      many_.resize(given + kOurs);
-      all_ = many_;
-    } else {
-      all_ = few_;
-    }
-  }
-  ExtensionList(const ExtensionList&) = delete;
-  ExtensionList& operator=(const ExtensionList&) = delete;
-
-  void add(const Extension& extension) { all_[count_++] = extension; }
-  std::span<const Extension> view() const { return all_.first(count_); }
-
- private:
-  static constexpr std::size_t kOurs = 16;
-  std::array<Extension, 40> few_;
-  std::vector<Extension> many_;
-  std::span<Extension> all_;
-  std::size_t count_ = 0;
-};
+constexpr std::size_t kOurs = 16;  // extensions that we add to an output, at most
 
 }  // namespace
 
 OutputMaker::OutputMaker(bus::Bus& bus, std::string worker_id, Scenario scenario)
-    : bus_(bus), worker_id_(std::move(worker_id)), scenario_(std::move(scenario)) {}
+    : bus_(bus),
+      worker_id_(std::move(worker_id)),
+      scenario_(std::move(scenario)),
+      id_prefix_({worker_id_}) {}
 
-std::shared_ptr<const OutputTopic> OutputMaker::topic(std::string_view name) {
-  std::lock_guard lock(mutex_);
-  if (last_ != nullptr && name == last_name_) return last_;
-  auto found = topics_.find(name);
-  if (found == topics_.end()) {
-    auto made = std::make_shared<OutputTopic>();
-    const std::string full = name.starts_with(kLiveRoot)
-                                 ? topic::scenario(scenario_.id, name.substr(kLiveRoot.size()))
-                                 : std::string(name);
-    const auto parts = topic::parse(full);
-    made->topic = bus_.topic(full);
-    made->scenario = parts.root == topic::Root::kScenario ? parts.scenario : scenario_.id;
-    made->live = full.starts_with(kLiveRoot);
-    made->orders = parts.root == topic::Root::kScenario && parts.tail == "orders" && !parts.dead;
-    if (topics_.size() >= kMaxTopics) topics_.clear();
-    found = topics_.emplace(std::string(name), std::move(made)).first;
-  }
-  last_name_ = found->first;
-  last_ = found->second;
-  return last_;
+std::shared_ptr<const OutputTopic> OutputMaker::make_topic(std::string_view name) const {
+  auto made = std::make_shared<OutputTopic>();
+  const std::string full = name.starts_with(kLiveRoot)
+                               ? topic::scenario(scenario_.id, name.substr(kLiveRoot.size()))
+                               : std::string(name);
+  const auto parts = topic::parse(full);
+  made->topic = bus_.topic(full);
+  made->scenario = parts.root == topic::Root::kScenario ? parts.scenario : scenario_.id;
+  made->live = full.starts_with(kLiveRoot);
+  made->orders = parts.root == topic::Root::kScenario && parts.tail == "orders" && !parts.dead;
+  return made;
 }
 
 absl::StatusOr<Output> OutputMaker::make(const EventFields& fields, const Event& input,
-                                         std::uint64_t index, TimePoint now) {
-  ExtensionList extensions(fields.extensions.size());
+                                         std::uint64_t index, TimePoint now,
+                                         OutputTopics& topics) const {
+  ExtensionList extensions(fields.extensions.size() + kOurs);
   std::array<bool, kUnknown + 1> set{};
   std::string_view publish_topic, event_time, reply_topic;
   for (const auto& extension : fields.extensions) {
@@ -154,14 +127,14 @@ absl::StatusOr<Output> OutputMaker::make(const EventFields& fields, const Event&
   }
   extensions.add({"scenarioid", scenario_.id});
   if (!set[kMarketLane]) {
-    extensions.add({"marketlane", name(scenario_.market)});
+    extensions.add({"marketlane", virtufin::name(scenario_.market)});
     if (!scenario_.selector.empty() && !set[kMarketSelector]) {
       extensions.add({"marketselector", scenario_.selector});
     }
   }
-  extensions.add({"portfoliolane", name(scenario_.portfolio)});
-  extensions.add({"strategylane", name(scenario_.strategy)});
-  if (!set[kClock]) extensions.add({"clocktype", name(input.clock())});
+  extensions.add({"portfoliolane", virtufin::name(scenario_.portfolio)});
+  extensions.add({"strategylane", virtufin::name(scenario_.strategy)});
+  if (!set[kClock]) extensions.add({"clocktype", virtufin::name(input.clock())});
 
   char now_text[kTimeWidth], input_time[kTimeWidth];
   format_time(now, now_text);
@@ -177,19 +150,21 @@ absl::StatusOr<Output> OutputMaker::make(const EventFields& fields, const Event&
   extensions.add({"eventtime", event_time});
   extensions.add({"walltime", {now_text, kTimeWidth}});
 
-  const UuidText id = UuidHasher{worker_id_, input.id()}(index);
+  const UuidText id = id_prefix_.with(input.id())(index);
   EventFields made = fields;
   made.id = id.view();
   if (made.source.empty()) made.source = kSource;
   if (made.time.empty()) made.time = event_time;
   made.extensions = extensions.view();
+  made.config_names = true;  // a worker may hand on what its config stamped on the input
   auto event = make_event(made);
   if (!event.ok()) return with_context(event.status(), "the worker's output is no event");
 
   Output output;
-  output.to = topic(!publish_topic.empty() ? publish_topic
-                    : !reply_topic.empty() ? reply_topic
-                                           : fields.type);
+  const std::string_view name = !publish_topic.empty() ? publish_topic
+                                : !reply_topic.empty() ? reply_topic
+                                                       : fields.type;
+  output.to = topics.find(name, [&] { return make_topic(name); });
   output.event = *std::move(event);
   output.refused = output.to->live && input.clock() == ClockType::kHistorical;
   if (output.to->orders || fields.type == "com.virtufin.trading.order.submitted") {

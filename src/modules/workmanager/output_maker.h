@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <string_view>
 
@@ -13,6 +12,7 @@
 #include "core/event.h"
 #include "core/event_fields.h"
 #include "core/scenario.h"
+#include "core/uuid.h"
 
 namespace virtufin::workmanager {
 
@@ -39,6 +39,35 @@ struct Output {
   bool refused = false;  ///< to `sc.LIVE.*`, caused by a historical event
 };
 
+/// The topics that a worker put out to lately. Workers put out to a handful; names that they make
+/// up must not pile up. Threads: one at a time.
+class OutputTopics {
+ public:
+  /// The entry of that name, made by `make` if it is new.
+  template <class Make>
+  const std::shared_ptr<const OutputTopic>& find(std::string_view name, Make&& make) {
+    if (last_ != nullptr && name == *last_name_) return *last_;
+    auto found = topics_.find(name);
+    if (found == topics_.end()) {
+      if (topics_.size() >= kMaxTopics) {
+        topics_.clear();
+        last_ = nullptr;
+      }
+      found = topics_.emplace(std::string(name), make()).first;
+    }
+    last_name_ = &found->first;
+    last_ = &found->second;
+    return *last_;
+  }
+
+ private:
+  static constexpr std::size_t kMaxTopics = 256;
+  StringMap<std::shared_ptr<const OutputTopic>> topics_;
+  // Into the map, whose nodes stay where they are until it is cleared and filled at once.
+  const std::string* last_name_ = nullptr;
+  const std::shared_ptr<const OutputTopic>* last_ = nullptr;
+};
+
 /// Makes a worker's outputs by the rules of contract/workmanager.md, "Dispatch".
 ///
 /// Topic: the output's `publishtopic` (removed), the input's `replytopic`, the output's type; then
@@ -48,14 +77,14 @@ struct Output {
 /// else it is now; walltime is now. Id: always one of worker id, input id and output index, so that
 /// an event that is handled twice puts out the same ids; what the worker gave is not used.
 ///
-/// Threads: any.
+/// Threads: any, each caller with OutputTopics of its own.
 class OutputMaker {
  public:
   OutputMaker(bus::Bus& bus, std::string worker_id, Scenario scenario);
 
   /// INVALID_ARGUMENT naming the attribute if it is no event.
   absl::StatusOr<Output> make(const EventFields& fields, const Event& input, std::uint64_t index,
-                              TimePoint now);
+                              TimePoint now, OutputTopics& topics) const;
 
   /// The dead letter of an output: the same event with an id of its own and why it is dead.
   absl::StatusOr<EventPtr> dead_letter(const Output& output, std::string_view reason, int attempts,
@@ -64,18 +93,12 @@ class OutputMaker {
   const std::string& worker_id() const { return worker_id_; }
 
  private:
-  std::shared_ptr<const OutputTopic> topic(std::string_view name);
+  std::shared_ptr<const OutputTopic> make_topic(std::string_view name) const;
 
   bus::Bus& bus_;
   const std::string worker_id_;
   const Scenario scenario_;
-
-  // Workers put out to a handful of topics; names that they make up must not pile up.
-  static constexpr std::size_t kMaxTopics = 256;
-  std::mutex mutex_;
-  std::string last_name_;
-  std::shared_ptr<const OutputTopic> last_;
-  StringMap<std::shared_ptr<const OutputTopic>> topics_;
+  const UuidHasher::Prefix id_prefix_;
 };
 
 }  // namespace virtufin::workmanager

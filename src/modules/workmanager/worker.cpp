@@ -46,7 +46,8 @@ class Worker::Sink final : public OutputSink {
 
   absl::Status output(const EventFields& fields) override {
     if (call_.given_up) return deadline_exceeded("too late");
-    auto made = worker_.maker_.make(fields, *call_.input, call_.outputs.size(), now());
+    auto made =
+        worker_.maker_.make(fields, *call_.input, call_.outputs.size(), now(), call_.topics);
     if (!made.ok()) return made.status();
     call_.outputs.push_back(*std::move(made));
     return absl::OkStatus();
@@ -471,8 +472,9 @@ Worker::Reply Worker::settle(Slot& slot, Call& call, const absl::Status& status,
     call.outputs.clear();
     slot.state = Slot::State::kDone;
     if (records) start_records(sequence, lock);
-    pump(lock);
-    return {};
+    Reply last;
+    pump(lock, &last);
+    return last;
   }
 
   ++counts_.failed;

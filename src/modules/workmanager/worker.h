@@ -142,9 +142,11 @@ class Worker : public std::enable_shared_from_this<Worker> {
   // worker_outputs.cpp
   /// Carries on with the first output in line until there is none or it has to be waited for.
   /// Called and left with the mutex held.
-  void pump(std::unique_lock<std::mutex>& lock);
+  /// `last`: a runner takes the reply of the last output along, to be sent when it lets go of the
+  /// mutex anyway.
+  void pump(std::unique_lock<std::mutex>& lock, Reply* last = nullptr);
   bool step(Slot& slot, std::unique_lock<std::mutex>& lock);
-  void finish_slot(Slot& slot, std::unique_lock<std::mutex>& lock);
+  Reply finish_slot(Slot& slot);
   void pop_finished();
   void start_records(std::uint64_t sequence, std::unique_lock<std::mutex>& lock);
   void record(std::uint64_t sequence, std::size_t index, std::unique_lock<std::mutex>& lock);

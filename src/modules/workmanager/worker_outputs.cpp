@@ -28,14 +28,26 @@ void Worker::pop_finished() {
   }
 }
 
-void Worker::pump(std::unique_lock<std::mutex>& lock) {
+void Worker::pump(std::unique_lock<std::mutex>& lock, Reply* last) {
   if (pumping_) return;
   pumping_ = true;
   while (!closed_ && head_ != tail_) {
     Slot& slot = ring_[head_ & mask_];
     if (slot.state != Slot::State::kDone) break;
     if (slot.next_output == slot.outputs.size()) {
-      finish_slot(slot, lock);
+      Reply reply = finish_slot(slot);
+      const bool more = head_ != tail_ && ring_[head_ & mask_].state == Slot::State::kDone;
+      // Room among the outputs: a runner that found none has left.
+      const bool wanted = may_run();
+      if (last != nullptr && !more && !wanted) {
+        *last = std::move(reply);
+        break;
+      }
+      if (wanted) ++runners_;
+      lock.unlock();
+      if (wanted) schedule_run();
+      std::move(reply).send();
+      lock.lock();
     } else if (!step(slot, lock)) {
       if (!lock.owns_lock()) lock.lock();
       return;  // whoever completes the step goes on
@@ -50,7 +62,9 @@ void Worker::pump(std::unique_lock<std::mutex>& lock) {
 /// publish keeps `pumping_` and goes on itself, all others call pump().
 bool Worker::step(Slot& slot, std::unique_lock<std::mutex>& lock) {
   Pending& pending = slot.outputs[slot.next_output];
-  bus::TopicPtr topic = pending.output.to->topic;
+  // Lent to publish(): the slot stays as it is until its step is done.
+  const bus::TopicPtr* topic = &pending.output.to->topic;
+  bus::TopicPtr dead_topic;
   EventPtr event = pending.output.event;
   switch (pending.step) {
     case Pending::Step::kRecord:
@@ -63,11 +77,12 @@ bool Worker::step(Slot& slot, std::unique_lock<std::mutex>& lock) {
       const TimePoint now = shared_->platform.clock.now();
       auto dead = maker_.dead_letter(pending.output, pending.reason, pending.attempts, now);
       // What fails on a dead-letter topic ends there.
-      if (!dead.ok() || topic::is_dead(bus::name(topic))) {
+      if (!dead.ok() || topic::is_dead(bus::name(*topic))) {
         published(dead.status());
         return true;
       }
-      topic = shared_->platform.bus.topic(topic::dead(bus::name(topic)));
+      dead_topic = shared_->platform.bus.topic(topic::dead(bus::name(*topic)));
+      topic = &dead_topic;
       event = *std::move(dead);
       break;
     }
@@ -75,7 +90,7 @@ bool Worker::step(Slot& slot, std::unique_lock<std::mutex>& lock) {
   publish_meeting_.store(kCalling, std::memory_order_relaxed);
   lock.unlock();
   shared_->platform.bus.publish(
-      std::move(topic), std::move(event),
+      *topic, std::move(event),
       [self = shared_from_this()](absl::Status status) { self->on_published(std::move(status)); });
   const bool completed = publish_meeting_.exchange(kLeft, std::memory_order_acq_rel) == kCompleted;
   if (completed) {
@@ -135,7 +150,7 @@ void Worker::published(const absl::Status& status) {
   --outputs_waiting_;
 }
 
-void Worker::finish_slot(Slot& slot, std::unique_lock<std::mutex>& lock) {
+Worker::Reply Worker::finish_slot(Slot& slot) {
   Reply reply(slot.receipt, slot.attempts, std::string(slot.dead));
   if (slot.dead.empty()) {
     ++counts_.processed;
@@ -150,13 +165,7 @@ void Worker::finish_slot(Slot& slot, std::unique_lock<std::mutex>& lock) {
   slot.dead = {};
   slot.state = Slot::State::kFinished;
   pop_finished();
-  // Room among the outputs: a runner that found none has left.
-  const bool wanted = may_run();
-  if (wanted) ++runners_;
-  lock.unlock();
-  if (wanted) schedule_run();
-  std::move(reply).send();
-  lock.lock();
+  return reply;
 }
 
 /// Saves the records of a slot's new orders, before their turn to be published: several commits of

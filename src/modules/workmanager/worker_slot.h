@@ -31,6 +31,7 @@ struct Worker::Call {
   WorkerPool::ThreadPtr thread;
   EventPtr input;
   std::vector<Output> outputs;
+  OutputTopics topics;
   std::string report;
   std::atomic<bool> given_up{false};  ///< set under the mutex
   /// Of an inline call that was given up: only the handler that hangs may end them.

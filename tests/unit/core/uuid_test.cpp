@@ -70,6 +70,12 @@ TEST_CASE("the same facts have the same id for ever", "[uuid]") {
         "fff81b2e-ab30-8ef3-9167-0238e7fb2435");
 }
 
+TEST_CASE("a prefix is the beginning of the whole list", "[uuid]") {
+  CHECK(UuidHasher::Prefix({"binance", "depth"}).with("BTCUSDT")(1).view() ==
+        UuidHasher({"binance", "depth", "BTCUSDT"})(1).view());
+  CHECK(UuidHasher::Prefix({}).with("")(7).view() == UuidHasher({""})(7).view());
+}
+
 TEST_CASE("parts are told apart by where they end", "[uuid]") {
   std::unordered_set<std::string> ids;
   const auto add = [&ids](const UuidHasher& hasher) { ids.emplace(hasher(7).view()); };

@@ -2,18 +2,16 @@
 
 #include <worker_api_generated.h>
 
-#include <array>
 #include <vector>
 
 #include "core/errors.h"
 #include "core/log.h"
+#include "modules/workmanager/extension_list.h"
 
 namespace virtufin::workmanager::native {
 namespace {
 
 namespace fb = Virtufin::Worker::FlatBuffers;
-
-constexpr std::size_t kFewExtensions = 24;  // without touching the heap
 
 std::string_view text(const flatbuffers::String* value) {
   return value != nullptr ? value->string_view() : std::string_view{};
@@ -37,25 +35,16 @@ std::span<const std::uint8_t> aligned(std::span<const std::uint8_t> bytes,
 }
 
 absl::Status hand_over(const fb::CloudEvent& event, OutputSink& sink) {
-  std::array<Extension, kFewExtensions> few;
-  std::vector<Extension> many;
-  std::span<Extension> extensions;
-  if (const auto* all = event.extensions()) {
-    const std::size_t count = all->size();
-    if (count > few.size()) {
-      many.resize(count);
-      extensions = many;
-    } else {
-      extensions = std::span(few).first(count);
-    }
-    for (std::size_t i = 0; i < count; ++i) {
-      const auto* one = all->Get(static_cast<flatbuffers::uoffset_t>(i));
+  const auto* all = event.extensions();
+  ExtensionList extensions(all != nullptr ? all->size() : 0);
+  if (all != nullptr) {
+    for (const auto* one : *all) {
       if (one->kind() > static_cast<std::uint8_t>(AttributeKind::kTimestamp)) {
         return invalid_argument("extension '{}' of the output has kind {}, known are 0 to 6",
                                 printable(text(one->name())), one->kind());
       }
-      extensions[i] = {text(one->name()), text(one->value()),
-                       static_cast<AttributeKind>(one->kind())};
+      extensions.add(
+          {text(one->name()), text(one->value()), static_cast<AttributeKind>(one->kind())});
     }
   }
   if (event.data_kind() > static_cast<std::uint8_t>(DataKind::kProto)) {
@@ -71,7 +60,7 @@ absl::Status hand_over(const fb::CloudEvent& event, OutputSink& sink) {
       .time = text(event.time()),
       .data = {},
       .data_kind = static_cast<DataKind>(event.data_kind()),
-      .extensions = extensions,
+      .extensions = extensions.view(),
   };
   if (event.specversion() != nullptr) fields.spec_version = text(event.specversion());
   if (const auto* data = event.data()) fields.data = std::span(data->data(), data->size());
