@@ -236,7 +236,7 @@ class Subscriber final : public ReceiptSink, public boost::intrusive_ref_counter
   std::size_t claimed_next_ = 0;
   TopicPtr current_topic_;        // of the entry taken last
   std::uint64_t batch_done_ = 0;  // answered with success since the lock was held last
-  int spins_ = 0;
+  int rounds_ = 0;  // of await_more()
 
   // Read outside the lock.
   std::atomic<std::uint32_t> claimed_left_{0};

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <exception>
 #include <mutex>
+#include <thread>
 
 #include "bus/dead_letter.h"
 #include "bus/memory/group.h"
@@ -18,9 +19,11 @@ namespace {
 constexpr int kDrainEvents = 1024;
 
 /// How long a drain that has run out of events looks for more before it gives up its turn, because
-/// being woken costs the publisher a system call. Adapts between these by whether it helped.
-constexpr int kSpinsMin = 16;
-constexpr int kSpinsMax = 1024;
+/// being woken costs the publisher a system call. In rounds, between which others may have the
+/// processor; as many as adapt between these by whether it helped.
+constexpr int kLooks = 32;
+constexpr int kRoundsMin = 1;
+constexpr int kRoundsMax = 32;
 
 const Logger& log() {
   static const Logger kLogger = logger("bus");
@@ -93,15 +96,19 @@ bool Subscriber::refill(Slot& slot) {
 }
 
 bool Subscriber::await_more() {
-  spins_ = std::max(spins_, kSpinsMin);
-  for (int i = 0; i < spins_; ++i) {
-    if (has_queued_.load(std::memory_order_relaxed) || attention_.load(std::memory_order_relaxed)) {
-      spins_ = std::min(spins_ * 2, kSpinsMax);
-      return true;
+  rounds_ = std::max(rounds_, kRoundsMin);
+  for (int round = 0; round < rounds_; ++round) {
+    if (round > 0) std::this_thread::yield();
+    for (int look = 0; look < kLooks; ++look) {
+      if (has_queued_.load(std::memory_order_relaxed) ||
+          attention_.load(std::memory_order_relaxed)) {
+        rounds_ = std::min(rounds_ * 2, kRoundsMax);
+        return true;
+      }
+      relax();
     }
-    relax();
   }
-  spins_ /= 2;
+  rounds_ /= 2;
   return false;
 }
 
