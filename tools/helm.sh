@@ -1,7 +1,7 @@
 #!/bin/sh
-# Prints a folder with helm, kubeconform and schemas/ for both: what checks the chart. Built from
-# public Go modules once (some minutes) and kept in the user's cache. Exit status 3, with what to
-# install, if there is no Go.
+# Prints a folder with what checks the chart: helm, kubeconform, schemas/ of Kubernetes and Dapr,
+# and the annotations that Dapr knows. Built from public Go modules once (some minutes) and kept in
+# the user's cache. Exit status 3, with what to install, if there is no Go.
 set -eu
 
 helm=v3.22.0
@@ -24,8 +24,10 @@ if [ ! -d "$folder" ]; then
   GOBIN=$folder.$$ go install "github.com/yannh/kubeconform/cmd/kubeconform@$kubeconform" >&2
   # The schemas are in the modules that define them; kubeconform would ask the internet for them.
   module() { go mod download -json "$1" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p'; }
+  dapr=$(module "github.com/dapr/dapr@$dapr")
   python3 "$here/kube_schemas.py" "$(module "k8s.io/kubernetes@$kubernetes")/api/openapi-spec/swagger.json" \
-    "$(module "github.com/dapr/dapr@$dapr")/charts/dapr/crds" "$folder.$$/schemas" >&2
+    "$dapr/charts/dapr/crds" "$folder.$$/schemas" >&2
+  grep -o '"dapr.io/[a-z0-9-]*"' "$dapr/pkg/injector/annotations/annotations.go" | tr -d '"' >"$folder.$$/dapr-annotations"
   echo "${kubernetes#v}" >"$folder.$$/kubernetes-version"
   mv "$folder.$$" "$folder"
 fi

@@ -41,6 +41,7 @@ EVERYTHING = {
     "nodeSelector": {"disk": "ssd"}, "tolerations": [{"key": "a", "operator": "Exists"}],
     "affinity": {"nodeAffinity": {}},
 }
+RENDERED = {}
 ALL = {"one pod": ONE_POD, "one pod, redis": REDIS, "one pod, jetstream": JETSTREAM,
        "three pods, redis": THREE_PODS, "three pods, jetstream": THREE_PODS_JETSTREAM,
        "everything": EVERYTHING}
@@ -69,10 +70,13 @@ class Chart(unittest.TestCase):
                  *arguments], capture_output=True, text=True)
 
     def render(self, values):
-        """The manifests as text."""
-        done = self.helm(["template", "live"], values, "--namespace", "trading")
-        self.assertEqual(done.returncode, 0, done.stderr)
-        return done.stdout
+        """The manifests as text; once for each set of values."""
+        key = json.dumps(values, sort_keys=True)
+        if key not in RENDERED:
+            done = self.helm(["template", "live"], values, "--namespace", "trading")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            RENDERED[key] = done.stdout
+        return RENDERED[key]
 
     def objects(self, values, kind):
         """By name."""
@@ -172,6 +176,15 @@ class Pods(Chart):
             labels = template["metadata"]["labels"].items()
             self.assertLessEqual(services[name]["spec"]["selector"].items(), labels)
             self.assertLessEqual(deployments[name]["spec"]["selector"]["matchLabels"].items(), labels)
+
+    def test_dapr_knows_every_annotation(self):
+        known = (self.tools / "dapr-annotations").read_text().split()
+        for name, values in ALL.items():
+            for deployment in self.objects(values, "Deployment").values():
+                annotations = deployment["spec"]["template"]["metadata"]["annotations"]
+                given = {annotation for annotation in annotations if annotation.startswith("dapr.io/")}
+                with self.subTest(name, pod=deployment["metadata"]["name"]):
+                    self.assertLessEqual(given, set(known))
 
     def test_the_gateway_finds_the_other_pods(self):
         def services(values):
