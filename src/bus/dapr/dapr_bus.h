@@ -44,7 +44,7 @@ class DaprBus final : public Bus {
   ~DaprBus() override;
 
   TopicPtr topic(std::string_view name) override;
-  void publish(TopicPtr topic, EventPtr event, PublishDone done = {}) override;
+  void publish(const TopicPtr& topic, EventPtr event, PublishDone done = {}) override;
   absl::StatusOr<std::unique_ptr<Subscription>> subscribe(std::vector<std::string> patterns,
                                                           SubscribeOptions options,
                                                           Handler handler) override;

@@ -53,11 +53,21 @@ void DaprConfig::read(ConfigSection section) {
   section.value("bulk_max", bulk_max,
                 "Events of one bulk publish; keep it far below the component's concurrency.",
                 {1, 4096});
+  section.value("bulk_bytes_max", bulk_bytes_max,
+                "And their bytes; keep it below the sidecar's --max-body-size.", {1024, 1 << 30});
+  section.value("publish_calls", publish_calls,
+                "Publishing calls that may be out at once; one per topic at most.", {1, 100'000});
+  section.value("queue_arrivals", queue_arrivals,
+                "Events of one stream that may be here and not dealt with, before nothing more is "
+                "read from the sidecar.",
+                {1, 10'000'000});
   section.value("reorder_wait_ms", reorder_wait,
                 "How long an event is waited for whose successors are here; then it is late.",
                 {1, 60'000});
   section.value("reorder_events", reorder_events, "Events that wait for one publisher's missing.",
                 {1, 1'000'000});
+  section.value("reorder_total", reorder_total,
+                "Events that wait for missing ones in all of a stream.", {1, 10'000'000});
   section.value("publishers_max", publishers_max, "Publishers of topics that are kept in order.",
                 {1, 1'000'000});
   section.value("publisher_idle_ms", publisher_idle, "How long an idle one is remembered.",

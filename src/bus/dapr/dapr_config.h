@@ -38,8 +38,12 @@ struct DaprConfig {
   std::string state_store = "statestore";
 
   std::size_t bulk_max = 64;                    ///< events of one bulk; far below `concurrency`
+  std::size_t bulk_bytes_max = 1u << 20;        ///< and their bytes; daprd takes 4 MiB by default
+  std::size_t publish_calls = 256;              ///< calls that publish, one per topic, at once
+  std::size_t queue_arrivals = 4096;            ///< here and not dealt with, of one stream
   std::chrono::milliseconds reorder_wait{200};  ///< for an event whose successors are here
   std::size_t reorder_events = 4096;            ///< that wait in one window
+  std::size_t reorder_total = 65'536;           ///< that wait in all windows of a stream
   std::size_t publishers_max = 10'000;          ///< counters, and windows, kept at once
   std::chrono::milliseconds publisher_idle{600'000};  ///< after which one is dropped
   int replicas = 1;  ///< of this app id; order is restored only for 1

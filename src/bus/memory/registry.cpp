@@ -76,9 +76,10 @@ MemoryTopic::MemoryTopic(std::string name, std::shared_ptr<Registry> registry)
 
 MemoryTopic::~MemoryTopic() { registry_->forget(*this); }
 
-Registry::Registry(const BusConfig& config, Metrics& metrics)
+Registry::Registry(const BusConfig& config, Metrics& metrics, DeadLetters dead_letters)
     : config_(config),
       metrics_(metrics),
+      dead_letters_(std::move(dead_letters)),
       timer_("bus-timer", kMetricsInterval, [this] { flush_metrics(); }) {}
 
 TopicPtr Registry::topic(std::string_view name) {
@@ -181,7 +182,8 @@ void Registry::remove_target(std::uint64_t order, const std::vector<std::string>
 }
 
 absl::StatusOr<SubscriberPtr> Registry::subscribe(std::vector<std::string> patterns,
-                                                  SubscribeOptions options, Handler handler) {
+                                                  SubscribeOptions options, Handler handler,
+                                                  Terms terms) {
   VIRTUFIN_RETURN_IF_ERROR(check(patterns, options, handler));
   std::sort(patterns.begin(), patterns.end());
   patterns.erase(std::unique(patterns.begin(), patterns.end()), patterns.end());
@@ -219,6 +221,7 @@ absl::StatusOr<SubscriberPtr> Registry::subscribe(std::vector<std::string> patte
   setup.pattern = joined(patterns);
   setup.block = config_.block_ms;
   setup.retry_delay_max = config_.retry_delay_max_ms;
+  setup.hold = terms.hold;
   SubscriberPtr subscriber(new Subscriber(std::move(setup), shared_from_this(), metrics_));
   registrations_.emplace(subscriber.get(),
                          Registration{subscriber, patterns, group_name, target.order});
@@ -234,7 +237,7 @@ absl::StatusOr<SubscriberPtr> Registry::subscribe(std::vector<std::string> patte
     add_target(target, patterns, left);
   }
   lock.unlock();
-  subscriber->stand();
+  if (terms.stand) subscriber->stand();
   return subscriber;
 }
 
@@ -331,7 +334,12 @@ void Registry::publish_dead_letter(const TopicPtr& from, const EventPtr& event,
     done(letter.status());
     return;
   }
-  publish(topic(topic::dead(from->name())), *std::move(letter), done);
+  const std::string dead = topic::dead(from->name());
+  if (dead_letters_) {
+    dead_letters_(dead, *std::move(letter), std::move(done));
+  } else {
+    publish(topic(dead), *std::move(letter), done);
+  }
 }
 
 void Registry::flush_metrics() {

@@ -5,6 +5,7 @@
 #include <boost/smart_ptr/intrusive_ptr.hpp>
 #include <boost/smart_ptr/intrusive_ref_counter.hpp>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -43,6 +44,16 @@ struct TargetList : boost::intrusive_ref_counter<TargetList> {
 };
 using TargetListPtr = boost::intrusive_ptr<const TargetList>;
 
+/// Takes a dead letter to where `<topic>-dead` is published, for a bus whose topics are not only
+/// here. Answers UNAVAILABLE only at its own end.
+using DeadLetters = std::function<void(std::string_view topic, EventPtr letter, PublishDone done)>;
+
+/// What a subscription of a bus over this one may ask for beyond SubscribeOptions.
+struct Terms {
+  bool hold = false;  ///< a publish is complete when this subscription has dealt with the event
+  bool stand = true;  ///< else nothing is handed out before Subscriber::stand()
+};
+
 class MemoryTopic final : public Topic {
  public:
   MemoryTopic(std::string name, std::shared_ptr<Registry> registry);
@@ -62,12 +73,14 @@ class MemoryTopic final : public Topic {
 /// Threads: any. `mutex_` is held for changes, never for publishing to a topic that is held.
 class Registry : public std::enable_shared_from_this<Registry> {
  public:
-  Registry(const BusConfig& config, Metrics& metrics);
+  /// Without `dead_letters` they are published here.
+  Registry(const BusConfig& config, Metrics& metrics, DeadLetters dead_letters = {});
 
   TopicPtr topic(std::string_view name);
   void publish(const TopicPtr& topic, EventPtr event, PublishDone& done);
   absl::StatusOr<SubscriberPtr> subscribe(std::vector<std::string> patterns,
-                                          SubscribeOptions options, Handler handler);
+                                          SubscribeOptions options, Handler handler,
+                                          Terms terms = {});
   /// Nothing is offered to it any more by who begins to publish from now on. Again: no effect.
   void detach(Subscriber& subscriber);
   void shut_down();
@@ -107,6 +120,7 @@ class Registry : public std::enable_shared_from_this<Registry> {
 
   const BusConfig config_;
   Metrics& metrics_;
+  const DeadLetters dead_letters_;
   const std::shared_ptr<Interner> interner_ = std::make_shared<Interner>();
 
   mutable std::mutex mutex_;

@@ -60,6 +60,7 @@ Subscriber::Subscriber(Setup setup, std::shared_ptr<Registry> registry, Metrics&
       block_(setup.block),
       retry_delay_max_(setup.retry_delay_max),
       claim_max_(claim_size(options_.queue_events)),
+      holds_(setup.hold),
       registry_(std::move(registry)),
       metrics_(metrics, pattern_, options_.name),
       random_(static_cast<std::minstd_rand::result_type>(setup.seed)) {
@@ -117,6 +118,19 @@ void Subscriber::drop_front(Offer& offer) {
   (front.topic ? offer.freed_topic : front.topic) = std::move(oldest.topic);
 }
 
+void Subscriber::hold_publish(const Event& event, CompletionPtr& completion, PublishDone& done) {
+  if (!completion) completion.reset(new Completion(std::move(done)));
+  // One event that is published again while it is held counts once.
+  if (held_.try_emplace(&event, completion).second) completion->expect();
+}
+
+void Subscriber::let_go(const Event& event, absl::Status status, Actions& actions) {
+  const auto held = held_.find(&event);
+  if (held == held_.end()) return;
+  actions.rare().completions.emplace_back(std::move(held->second), std::move(status));
+  held_.erase(held);
+}
+
 void Subscriber::overflow(const TopicPtr& topic, Entry&& entry, CompletionPtr& completion,
                           PublishDone& done, Offer& offer) {
   switch (options_.overflow) {
@@ -160,7 +174,7 @@ void Subscriber::overflow(const TopicPtr& topic, Entry&& entry, CompletionPtr& c
 bool Subscriber::idle() const {
   // A group's member may have to wait for its epoch.
   return ready_told_ && in_flight_ == 0 && !running_ && !draining_ && !ended() &&
-         !options_.executor && !group_ && tail_missed_ == 0 && nothing_waits();
+         !options_.executor && !group_ && !holds_ && tail_missed_ == 0 && nothing_waits();
 }
 
 void Subscriber::book_short_run() {
@@ -183,6 +197,7 @@ Subscriber::Offer Subscriber::offer(const TopicPtr& topic, EventPtr event, std::
     return offer;
   }
   ++matched_;
+  if (holds_) hold_publish(*event, completion, done);
   if (!options_.executor && !running_ && ready_told_ && nothing_waits() && epoch_open(epoch)) {
     Slot& slot = take_slot();
     slot.lent_topic = &topic;
@@ -309,6 +324,10 @@ void Subscriber::drop_everything(Actions& actions) {
     rare.dropped_others.push_back(std::move(waiter.entry));
   }
   waiters_.clear();
+  for (auto& [event, completion] : held_) {
+    rare.completions.emplace_back(std::move(completion), cancelled("the subscription has ended"));
+  }
+  held_.clear();
   metrics_.dropped_end->add(dropped);
   drop_slot(short_slot_, actions);
   for (Slot& slot : slots_) drop_slot(slot, actions);
@@ -401,6 +420,8 @@ void Subscriber::end(absl::Status status) {
     Hold hold(*this);
     if (ended()) return;
     end_status_ = std::move(status);
+    // One that never stood is told its end alone.
+    if (!std::exchange(standing_, true)) ready_told_ = true;
     attention_.store(true, std::memory_order_relaxed);
     drop_everything(actions);
     if (!options_.on_end) end_told_ = true;

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <absl/container/flat_hash_map.h>
+
 #include <atomic>
 #include <boost/smart_ptr/intrusive_ptr.hpp>
 #include <boost/smart_ptr/intrusive_ref_counter.hpp>
@@ -60,6 +62,7 @@ class Subscriber final : public ReceiptSink, public boost::intrusive_ref_counter
     std::string pattern;  ///< all of them, for people
     std::chrono::milliseconds block, retry_delay_max;
     std::uint64_t seed;
+    bool hold = false;  ///< see Terms
   };
   Subscriber(Setup setup, std::shared_ptr<Registry> registry, Metrics& metrics);
   ~Subscriber();
@@ -218,6 +221,8 @@ class Subscriber final : public ReceiptSink, public boost::intrusive_ref_counter
   bool take_turn();
   void arm(SteadyTime due, Actions& actions);
   void check_drained(Actions& actions);
+  void hold_publish(const Event& event, CompletionPtr& completion, PublishDone& done);
+  void let_go(const Event& event, absl::Status status, Actions& actions);
   std::chrono::nanoseconds back_off(int attempt);
 
   static constinit thread_local Call* innermost_call;
@@ -227,6 +232,7 @@ class Subscriber final : public ReceiptSink, public boost::intrusive_ref_counter
   Handler handler_;
   const std::chrono::milliseconds block_, retry_delay_max_;
   const std::size_t claim_max_;
+  const bool holds_;
   const std::shared_ptr<Registry> registry_;
   boost::intrusive_ptr<Group> group_;
   const SubscriberMetrics metrics_;
@@ -262,6 +268,7 @@ class Subscriber final : public ReceiptSink, public boost::intrusive_ref_counter
   std::vector<Slot*> free_slots_, backing_off_;
   std::deque<Slot*> due_;
   std::deque<Waiter> waiters_;
+  absl::flat_hash_map<const Event*, CompletionPtr> held_;  // of holds_: not dealt with yet
   absl::Status end_status_;
   Task drained_;
   SteadyTime armed_ = kNever;

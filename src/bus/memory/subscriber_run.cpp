@@ -180,7 +180,7 @@ void Subscriber::go_on(Call& call, Slot* slot) {
       invoke(call, *slot);
       // The common case without the lock: answered with success at once, and the next is at hand.
       while (call.answered && call.verdict.answer == Answer::kSuccess && !call.verdict.dead &&
-             !attention_.load(std::memory_order_relaxed) && refill(*slot)) {
+             !holds_ && !attention_.load(std::memory_order_relaxed) && refill(*slot)) {
         ++batch_done_;
         --budget;
         invoke(call, *slot);
@@ -389,6 +389,7 @@ void Subscriber::settle(Slot& slot, Verdict&& verdict, Actions& actions) {
     metrics_.dropped_handler->add();
   }
   epoch_ends(slot.epoch, 1, actions);
+  if (holds_) let_go(*slot.event, absl::OkStatus(), actions);
   free_slot(slot, actions);
 }
 
@@ -449,6 +450,7 @@ void Subscriber::letter_done(Slot* slot, const absl::Status& status) {
     Hold hold(*this);
     (status.ok() ? metrics_.dead_lettered : metrics_.dead_letter_failures)->add();
     epoch_ends(slot->epoch, 1, actions);
+    if (holds_) let_go(*slot->event, status, actions);
     free_slot(*slot, actions);
     go_on = take_turn();
     if (!go_on) check_drained(actions);
