@@ -1,10 +1,12 @@
 #pragma once
 
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <stdexcept>
 #include <string>
@@ -174,6 +176,40 @@ class Recorder {
     std::deque<bus::Receipt> receipts;
   };
   std::shared_ptr<State> state_;
+};
+
+/// A subscription that stands: what is published from here on reaches it.
+inline std::unique_ptr<bus::Subscription> stand(bus::Bus& bus, std::vector<std::string> patterns,
+                                                bus::SubscribeOptions options,
+                                                bus::Handler handler) {
+  const auto ready = std::make_shared<std::atomic<bool>>(false);
+  options.on_ready = [ready, told = std::move(options.on_ready)]() mutable {
+    if (told) told();
+    *ready = true;
+  };
+  auto subscription = bus.subscribe(std::move(patterns), std::move(options), std::move(handler));
+  INFO(message(subscription.status()));
+  REQUIRE(subscription.ok());
+  REQUIRE(eventually([&] { return ready->load(); }, std::chrono::seconds(30)));
+  return *std::move(subscription);
+}
+
+/// Sees what has arrived, where that is later than publishing: subscribe it last, so that others
+/// have an event when it has it.
+class Witness {
+ public:
+  Witness(bus::Bus& bus, std::vector<std::string> topics) {
+    bus::SubscribeOptions options;
+    options.name = "witness";
+    options.queue_events = 1'000'000;
+    subscription_ = stand(bus, std::move(topics), std::move(options), recorder_.handler());
+  }
+  /// Waits until so many have come.
+  void wait_for(std::size_t count) const { REQUIRE(recorder_.wait_for(count) >= count); }
+
+ private:
+  Recorder recorder_;
+  std::unique_ptr<bus::Subscription> subscription_;
 };
 
 /// A gate that a handler can wait at while the test looks around.

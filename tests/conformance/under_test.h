@@ -21,7 +21,16 @@ class BusUnderTest {
   /// How long a publish waits for a full `block` subscription.
   virtual std::chrono::milliseconds block() const = 0;
 
-  bool wildcards = true;  ///< else UNIMPLEMENTED
+  bool wildcards = true;  ///< of the roots that have a component of their own; else UNIMPLEMENTED
+  /// A publish waits for a full `block` subscription; else the broker does, without a limit.
+  bool publisher_waits = true;
+  bool any_topic = true;        ///< else INVALID_ARGUMENT for one that is no NATS subject
+  bool bare_roots = true;       ///< a topic may be a root's first word alone, as `act`
+  bool order_of_topics = true;  ///< events of different topics, too, come as they were published
+  /// While an event of a `block` subscription is unanswered its root waits, for everybody.
+  bool one_at_a_time = false;
+  /// A subscription that is the first of its topic also gets what was published before.
+  bool sees_earlier = false;
   /// Publishing ends in the handler's own queue at once; else the suite waits between publishing
   /// and looking.
   bool synchronous = true;

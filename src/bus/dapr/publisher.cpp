@@ -84,8 +84,7 @@ Publisher::Lane& Publisher::lane_of(const std::shared_ptr<const TopicAddress>& a
   auto found = lanes_.find(key);
   if (found == lanes_.end()) {
     forget_idle(now);
-    auto made =
-        std::make_unique<Lane>(Lane{.backoff = Backoff(config_.reopen_first, config_.reopen_max)});
+    auto made = std::make_unique<Lane>(Backoff(config_.reopen_first, config_.reopen_max));
     made->address = address;
     made->instance = random_instance();
     made->used = now;

@@ -1,0 +1,135 @@
+#include <catch2/catch.hpp>
+#include <optional>
+
+#include "bus/dapr/dapr_bus.h"
+#include "conformance/support.h"
+#include "conformance/under_test.h"
+#include "core/metrics.h"
+#include "dapr/daprd.h"
+#include "dapr/nats_server.h"
+#include "dapr/redis_client.h"
+
+/// Pub/sub components of a real sidecar: in-memory, Redis and NATS JetStream.
+namespace virtufin::testing {
+namespace {
+
+/// The roots that have a component of their own; all else is on `rest`.
+const std::vector<std::string> kRoots{"sc", "dead", "act", "hyp", "rest"};
+
+std::string component(const std::string& broker, const std::string& root) {
+  return broker + "-" + root;
+}
+
+bool is_market(const std::string& root) { return root == "act" || root == "hyp"; }
+
+/// The servers, started once.
+struct World {
+  RedisServer redis;
+  std::optional<NatsServer> nats;
+  Daprd daprd;
+
+  World() : nats(with_nats()), daprd(options()) {}
+
+  static std::optional<NatsServer> with_nats() {
+    if (dapr_tools().nats_server.empty()) return std::nullopt;
+    return std::optional<NatsServer>(std::in_place);
+  }
+  Daprd::Options options() const {
+    Daprd::Options options;
+    for (const std::string& root : kRoots) {
+      options.components.push_back({component("memory", root), "pubsub.in-memory", {}});
+      options.components.push_back({component("redis", root),
+                                    "pubsub.redis",
+                                    {{"redisHost", redis.address()},
+                                     {"concurrency", "4096"},
+                                     {"queueDepth", "4096"},
+                                     {"processingTimeout", "5s"},
+                                     {"redeliverInterval", "5s"},
+                                     {"maxLenApprox", "100000"}}});
+      if (!nats) continue;
+      Component jetstream{component("jetstream", root),
+                          "pubsub.jetstream",
+                          {{"natsURL", nats->url()},
+                           {"deliverPolicy", "new"},
+                           {"concurrency", is_market(root) ? "parallel" : "single"}}};
+      if (root != "rest") {
+        jetstream.metadata["streamName"] = root;
+        jetstream.metadata["durableName"] = "virtufin-test-" + root;
+      }
+      options.components.push_back(jetstream);
+    }
+    options.components.push_back({"statestore", "state.in-memory", {}});
+    return options;
+  }
+};
+
+World& world() {
+  static World world;
+  return world;
+}
+
+class DaprBusUnderTest final : public BusUnderTest {
+ public:
+  explicit DaprBusUnderTest(const std::string& broker) {
+    world();
+    const bool jetstream = broker == "jetstream";
+    synchronous = false;
+    publisher_waits = false;
+    wildcards = broker != "redis";
+    any_topic = !jetstream;
+    bare_roots = !jetstream;
+    order_of_topics = false;
+    one_at_a_time = jetstream;
+    sees_earlier = broker == "redis";
+    if (broker == "redis") RedisClient(world().redis.port()).command({"FLUSHALL"});
+    if (jetstream) {
+      // Topics of the suite that have no root of their own.
+      const std::vector<std::string> rest{"*", "a.>", "m.>", "late.>", "nobody.>", "actor.>"};
+      for (const std::string& root : kRoots) {
+        world().nats->make_stream(root,
+                                  root == "rest" ? rest : std::vector<std::string>{root + ".>"});
+      }
+    }
+    DaprConfig config;
+    config.endpoint = world().daprd.endpoint();
+    config.probe = std::chrono::milliseconds(100);
+    config.components.clear();
+    for (const std::string& root : kRoots) {
+      config.components[root == "rest" ? "default" : root] = component(broker, root);
+    }
+    sidecar_.emplace(config, metrics_);
+    REQUIRE(eventually([this] { return sidecar_->info() && sidecar_->reachable().ok(); },
+                       std::chrono::seconds(30)));
+    bus_.emplace(*sidecar_, clock_, bus::BusConfig(), metrics_);
+  }
+
+  bus::Bus& bus() override { return *bus_; }
+  std::chrono::milliseconds block() const override { return std::chrono::milliseconds(0); }
+
+ private:
+  using DaprConfig = bus::DaprConfig;
+  Metrics metrics_;
+  WallClock clock_;
+  std::optional<bus::Sidecar> sidecar_;
+  std::optional<bus::DaprBus> bus_;
+};
+
+}  // namespace
+
+const std::vector<BusKind>& buses() {
+  static const std::vector<BusKind> kBuses = [] {
+    const auto kind = [](const std::string& name, const std::string& broker) {
+      return BusKind{name, [broker] { return std::make_unique<DaprBusUnderTest>(broker); }};
+    };
+    std::vector<BusKind> kinds{kind("dapr, in-memory", "memory"), kind("dapr, Redis", "redis")};
+    if (!dapr_tools().nats_server.empty()) {
+      kinds.push_back(kind("dapr, JetStream", "jetstream"));
+    } else {
+      WARN("JetStream is left out: install the Debian package nats-server");
+    }
+    return kinds;
+  }();
+  return kBuses;
+}
+
+}  // namespace virtufin::testing
