@@ -40,6 +40,7 @@ struct DemoOptions {
   std::string recordings;
   std::string worker;
   std::string summary;
+  std::string log_level = "warn";
   double speed = 20;
   std::int64_t rate = 0;
   std::uint64_t laps = 0;
@@ -92,7 +93,6 @@ class Demo {
 
   const DemoOptions& options_;
   std::unique_ptr<Process> process_;
-  std::vector<std::string> topics_;
   std::vector<std::string> connections_;
   steady_clock::time_point start_;
   std::optional<double> stopped_after_;
@@ -115,6 +115,8 @@ absl::StatusOr<ProcessConfig> Demo::configure() const {
     config.venue.recordings = options_.recordings;
     config.venue.source = "recording";  // asked for by name: not having it is an error
   }
+  // What is printed is the table: the log only speaks when something is wrong.
+  config.log.level = options_.log_level;
   if (options_.http_port >= 0)
     config.gateway.http_port = static_cast<std::uint16_t>(options_.http_port);
   if (options_.grpc_port >= 0)
@@ -150,10 +152,9 @@ absl::Status Demo::create_worker() {
   request.set_mime_type("application/x-native-dll");
   for (const auto& market : process_->venue()->status().markets) {
     for (const char* event : {"orderbook.update", "orderbook.snapshot", "feed.gap"}) {
-      topics_.push_back(fmt::format("act.exchange.{}.{}", market.name, event));
+      request.add_topics(fmt::format("act.exchange.{}.{}", market.name, event));
     }
   }
-  for (const std::string& topic : topics_) request.add_topics(topic);
   (*request.mutable_tags())[kTag] = kTagValue;
   request.set_start(true);
   const auto created =
@@ -236,6 +237,11 @@ void Demo::watch(StopSignals& signals) {
 void Demo::settle() {
   const auto deadline = steady_clock::now() + process_->config().drain;
   stopped_after_ = std::chrono::duration<double>(steady_clock::now() - start_).count();
+  // That the venue leaves is not the warning that it would be in the middle of a run.
+  if (LogConfig log = process_->config().log; log.level == "warn") {
+    log.level = "error";
+    configure_logging(log);
+  }
   process_->venue()->stop(deadline);
   const auto all_closed = [this] {
     const auto listed =
@@ -256,13 +262,17 @@ void Demo::settle() {
 void Demo::print_places() const {
   auto lines = startup_report(process_->config(), process_->addresses());
   std::string markets;
-  for (const auto& market : process_->venue()->status().markets) {
+  std::vector<std::string_view> names;
+  const auto status = process_->venue()->status();
+  for (const auto& market : status.markets) {
+    names.push_back(market.name);
     markets += fmt::format("{}{} ({}, {} streams)", markets.empty() ? "" : ", ", market.name,
                            market.source, market.streams.size());
   }
   lines.push_back(
       {"venue", fmt::format("http://127.0.0.1:{}: {}", process_->venue()->port(), markets)});
-  lines.push_back({"worker", fmt::format("imbalance, on {}", fmt::join(topics_, ", "))});
+  lines.push_back(
+      {"worker", fmt::format("imbalance, on the order books of {}", fmt::join(names, " and "))});
   lines.push_back({"orders", "sc.LIVE.orders, recorded at sc.LIVE.trading.order.<order_id>"});
   fmt::print("{}\n{}", version_line(), aligned(lines));
   std::fflush(stdout);
@@ -345,6 +355,9 @@ void add_demo(CLI::App& cli, Command& command) {
       ->check(CLI::Range(0, 65'535));
   demo->add_option("--grpc-port", options->grpc_port, "Of gRPC; 0: a free one (default 5002)")
       ->check(CLI::Range(0, 65'535));
+  demo->add_option("--log", options->log_level,
+                   "Level of the log, on standard error (default warn)")
+      ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "off"}));
   demo->callback([options, &command] { command = [options] { return run_demo(*options); }; });
 }
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cassert>
 #include <mutex>
 
 #include "core/errors.h"
@@ -20,6 +21,15 @@ constexpr std::array<std::pair<std::string_view, spdlog::level::level_enum>, 6> 
     {"error", spdlog::level::err},
     {"off", spdlog::level::off},
 }};
+
+/// Whoever logs under a name of its own adds it here.
+constexpr std::array<std::string_view, 11> kModules{"app",     "bus",         "core",  "dapr",
+                                                    "gateway", "rpc",         "state", "venue",
+                                                    "worker",  "workmanager", "wsm"};
+
+bool is_module(std::string_view name) {
+  return std::find(kModules.begin(), kModules.end(), name) != kModules.end();
+}
 
 std::vector<std::string> level_words() {
   std::vector<std::string> words;
@@ -100,6 +110,7 @@ bool is_control(std::string_view character) {
 }  // namespace
 
 Logger logger(std::string_view module) {
+  assert(is_module(module));
   Loggers& all = loggers();
   std::lock_guard lock(all.mutex);
   if (const auto found = all.by_module.find(module); found != all.by_module.end()) {
@@ -118,6 +129,10 @@ void LogConfig::read(ConfigSection section) {
   section.value("levels", levels, "Levels of single modules, over `level`: { wsm = \"debug\" }.");
   const std::vector<std::string> words = level_words();
   for (const auto& [module, word] : levels) {
+    if (!is_module(module)) {
+      section.complain("levels", fmt::format("there is no module '{}'; known are {}",
+                                             printable(module), fmt::join(kModules, ", ")));
+    }
     if (std::find(words.begin(), words.end(), word) == words.end()) {
       section.complain("levels", fmt::format("{} = \"{}\" must be one of {}", printable(module),
                                              printable(word), fmt::join(words, ", ")));

@@ -97,7 +97,9 @@ void WsmConfig::read(ConfigSection section) {
                 {1, 1'000});
   section.value("max_rest_bytes", max_rest_bytes, "Greatest REST answer.", {1'024, 256 * kMiB});
   for (ConfigSection& feed :
-       section.tables("feeds", "Feeds that are connected at start and kept.")) {
+       section.tables("feeds",
+                      "Feeds that are connected at start and kept, each with venue, url, symbols, "
+                      "channels, and if need be rest_url, topic, append_symbol, ca_file.")) {
     feeds.push_back(read_feed(feed, dedup_window));
   }
 }

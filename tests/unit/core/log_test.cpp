@@ -46,16 +46,16 @@ TEST_CASE("long text is cut at the limit, never within a character") {
 }
 
 TEST_CASE("levels go by module, for loggers before and after") {
-  const auto before = virtufin::logger("log_test_before");
-  CHECK(virtufin::logger("log_test_before") == before);
+  const auto before = virtufin::logger("bus");
+  CHECK(virtufin::logger("bus") == before);
   LogConfig config;
   config.level = "warn";
-  config.levels = {{"log_test_before", "trace"}, {"log_test_after", "error"}};
+  config.levels = {{"bus", "trace"}, {"gateway", "error"}};
   virtufin::configure_logging(config);
   CHECK(before->level() == spdlog::level::trace);
-  CHECK(virtufin::logger("log_test_after")->level() == spdlog::level::err);
-  CHECK(virtufin::logger("log_test_other")->level() == spdlog::level::warn);
-  CHECK(before->name() == "log_test_before");
+  CHECK(virtufin::logger("gateway")->level() == spdlog::level::err);
+  CHECK(virtufin::logger("venue")->level() == spdlog::level::warn);
+  CHECK(before->name() == "bus");
   virtufin::configure_logging({});
   CHECK(before->level() == spdlog::level::info);
 }
@@ -71,4 +71,14 @@ TEST_CASE("unknown levels are refused by name") {
         "you mean info?\n"
         "x.toml:3: log.levels: wsm = \"loud\" must be one of trace, debug, info, warn, error, off");
   CHECK(log.level == "info");
+}
+
+TEST_CASE("a level for a module that there is not is refused with those that there are") {
+  auto config = Config::parse("[log.levels]\nwms = \"debug\"\n", "x.toml", {});
+  REQUIRE(config.ok());
+  LogConfig log;
+  log.read(config->section("log"));
+  CHECK(virtufin::message(config->finish()) ==
+        "x.toml:1: log.levels: there is no module 'wms'; known are app, bus, core, dapr, gateway, "
+        "rpc, state, venue, worker, workmanager, wsm");
 }
