@@ -2,7 +2,7 @@
 BUILD := cmake --build --preset
 ARGS ?=
 
-.PHONY: help setup daprd build run test asan tsan fuzz soak bench format lint clean
+.PHONY: help setup daprd build run test asan tsan fuzz soak bench image-test helm-test format lint clean
 
 help:
 	@echo "make run     install what is missing, build, run the demo (ARGS=\"--seconds 10\")"
@@ -11,6 +11,8 @@ help:
 	@echo "make asan tsan   the tests under the sanitizers"
 	@echo "make soak    50,000 frames a second for a minute"
 	@echo "make bench   every benchmark beside its floor, also in build/bench.json"
+	@echo "make image-test   the container image, built and run without a container engine"
+	@echo "make helm-test    the Helm chart against helm, Kubernetes' schemas and the binary"
 	@echo "make format lint   clang-format in place; clang-format and clang-tidy as CI runs them"
 
 setup:
@@ -51,6 +53,16 @@ soak: build
 bench: build/bench/build.ninja | setup
 	$(BUILD) bench
 	bench/run.py build/bench --json build/bench.json $(ARGS)
+
+# Both skip, and say what to install, where what they need is missing.
+image-test: export PYTHONDONTWRITEBYTECODE = 1
+image-test: setup
+	cd tests/deploy && python3 -m unittest -v image_test
+
+helm-test: export PYTHONDONTWRITEBYTECODE = 1
+helm-test: export VIRTUFIN_BUILD = $(CURDIR)/build/release
+helm-test: build
+	cd tests/deploy && python3 -m unittest -v chart_test
 
 format: setup
 	git ls-files '*.h' '*.cpp' | xargs clang-format -i
