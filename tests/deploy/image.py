@@ -91,6 +91,15 @@ def make_base():
             subprocess.run(buildah("rm", container), check=True, stdout=subprocess.DEVNULL)
 
 
+def forget_old_builds():
+    """Each build leaves the image that it replaces and its build stage without a name; the last of
+    each are what the next build begins from."""
+    unnamed = json.loads(output(*buildah("images", "--json", "--filter", "dangling=true")))
+    unnamed.sort(key=lambda image: image["createdatraw"], reverse=True)
+    for image in unnamed[2:]:
+        subprocess.run(buildah("rmi", image["id"]), check=True, stdout=subprocess.DEVNULL)
+
+
 def exists(image):
     return subprocess.run(buildah("inspect", "--type", "image", image), stdout=subprocess.DEVNULL,
                           stderr=subprocess.DEVNULL).returncode == 0
@@ -114,6 +123,7 @@ def build():
                           "--build-arg", f"COMMIT={commit}", "--build-arg", f"CCACHE_DIR={CCACHE}",
                           "-v", f"{ccache}:{CCACHE}", "--tag", IMAGE, ROOT)],
         check=True)
+    forget_old_builds()
     return commit
 
 

@@ -107,6 +107,17 @@ class Life(Files):
                 platform.process.send_signal(number)
                 self.assertEqual(platform.process.wait(timeout=DEADLINE_S), 0)
 
+    def test_health_asks_the_process_of_the_same_configuration(self):
+        with Platform() as platform:
+            ports = {"VIRTUFIN_GATEWAY__HTTP_PORT": str(platform.http_port)}
+            well = virtufin("health", environment=ports)
+            self.assertEqual(well.returncode, 0, well.stderr)
+            self.assertIn('"status":"Healthy"', well.stdout)
+            platform.stop()
+            gone = virtufin("health", environment=ports)
+            self.assertEqual(gone.returncode, 1)
+            self.assertIn(f"127.0.0.1:{platform.http_port} does not answer", gone.stderr)
+
     def test_a_port_in_use_ends_it_before_anything_starts(self):
         for key in ("gateway.http_port", "gateway.grpc_port", "wsm.grpc_port"):
             with self.subTest(key), socket.socket() as taken:
