@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -13,6 +14,10 @@ void append_json_string(std::string& out, std::string_view text);
 /// Builds one flat JSON object, member by member.
 class JsonObject {
  public:
+  JsonObject() {
+    out_.reserve(kRoom);
+    out_ = "{";
+  }
   JsonObject& text(std::string_view name, std::string_view value);
   JsonObject& number(std::string_view name, std::uint64_t value);
   JsonObject& boolean(std::string_view name, bool value);
@@ -22,7 +27,8 @@ class JsonObject {
 
  private:
   void name(std::string_view name);
-  std::string out_ = "{";
+  static constexpr std::size_t kRoom = 256;  // most need no more
+  std::string out_;
 };
 
 /// `["a","b"]`
