@@ -118,23 +118,25 @@ class Worker : public std::enable_shared_from_this<Worker> {
     void send() &&;
   };
 
+  // worker_life.cpp
+  void on_end(const absl::Status& status);
+  void let_go(Call& call, std::unique_lock<std::mutex>& lock);
+  void drop_waiting(std::vector<bus::Receipt>& receipts);
+  void give_up(std::size_t index, std::unique_lock<std::mutex>& lock);
+  void end_if_idle(std::unique_lock<std::mutex>& lock);
+
   // worker.cpp
   void on_delivery(const bus::Delivery& delivery, bus::Receipt receipt);
-  void on_end(const absl::Status& status);
   void count_dropped(std::uint64_t count);
   bool work_waits() const;
   bool may_run() const;
   void schedule_run();
   void run(std::unique_lock<std::mutex> lock);
   Slot& take_slot();
-  void let_go(Call& call, std::unique_lock<std::mutex>& lock);
   absl::Status process(Call& call);
   Reply settle(Slot& slot, Call& call, const absl::Status& status,
                std::unique_lock<std::mutex>& lock);
   void retry_later(std::uint64_t sequence, int attempts);
-  void drop_waiting(std::vector<bus::Receipt>& receipts);
-  void give_up(std::size_t index, std::unique_lock<std::mutex>& lock);
-  void end_if_idle(std::unique_lock<std::mutex>& lock);
   absl::StatusOr<EventPtr> with_config(const Event& event) const;
   std::chrono::milliseconds backoff(int attempts) const;
   void after(std::chrono::milliseconds delay, Task task);
