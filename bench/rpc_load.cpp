@@ -1,4 +1,4 @@
-// Calls through the servers beside bare ones: calls (or messages) a second of the server's own CPU
+// Calls through the servers beside bare ones: calls a second of the server's own CPU
 // time. Client and server are two processes; the server's CPU clock is read at both ends of the
 // span, so a slow client or a busy machine costs neither side anything. Floor and value run in
 // turn.
@@ -16,7 +16,6 @@
 
 #include "rpc/clients.h"
 #include "rpc/servers.h"
-#include "virtufin/pubsub.pb.h"
 #include "virtufin/state.pb.h"
 
 extern char** environ;
@@ -68,9 +67,6 @@ class ServerProcess {
   ServerProcess& operator=(const ServerProcess&) = delete;
 
   int port() const { return port_; }
-  void credit() const {
-    if (write(input_, "c", 1) != 1) throw std::runtime_error("the server is gone");
-  }
   double cpu_seconds() const {
     timespec time{};
     clock_gettime(clock_, &time);
@@ -123,20 +119,6 @@ void grpc_unary() {
   compare("grpc_unary", floor, ours, load, load);
 }
 
-void subscribe_fanout() {
-  SubscribeRequest subscribe;
-  subscribe.add_topics(kTopic);
-  const std::string request = subscribe.SerializeAsString();
-  const std::string path = "/virtufin.Pubsub/Subscribe";
-  const Load load = [&](const ServerProcess& server, const std::function<void()>& mark) {
-    return stream_load(server.port(), path, request, kSpan, mark, [&] { server.credit(); });
-  };
-  const ServerProcess ours("grpc", 0);
-  const std::string message = stream_once(ours.port(), path, request, [&] { ours.credit(); });
-  const ServerProcess floor("stream_floor", message.size());
-  compare("subscribe_fanout_100", floor, ours, load, load);
-}
-
 void rest(const std::string& name, const std::string& request) {
   const Load load = [&](const ServerProcess& server, const std::function<void()>& mark) {
     return http_load(server.port(), request, kSpan, mark);
@@ -175,10 +157,8 @@ int main(int argc, char** argv) {
     }
     signal(SIGPIPE, SIG_IGN);
     const std::string only = arguments.size() == 2 && arguments[0] == "--only" ? arguments[1] : "";
-    const std::pair<const char*, void (*)()> all[] = {{"grpc_unary", grpc_unary},
-                                                      {"rest_unary", rest_unary},
-                                                      {"rest_post", rest_post},
-                                                      {"subscribe_fanout_100", subscribe_fanout}};
+    const std::pair<const char*, void (*)()> all[] = {
+        {"grpc_unary", grpc_unary}, {"rest_unary", rest_unary}, {"rest_post", rest_post}};
     for (const auto& [name, run] : all) {
       if (std::string(name).compare(0, only.size(), only) == 0) run();
     }

@@ -5,13 +5,19 @@
 #include <algorithm>
 #include <filesystem>
 #include <iostream>
+#include <string>
 #include <vector>
 
 #include "load/platform_process.h"
 
-int main() {
+int main(int argc, char** argv) {
   using virtufin::bench::PlatformProcess;
   constexpr int kStarts = 9;
+  const std::string only = argc == 3 && std::string(argv[1]) == "--only" ? argv[2] : "";
+  if (!std::string("start_to_ready").starts_with(only) &&
+      !std::string("start_resident").starts_with(only)) {
+    return 0;
+  }
   const auto binary = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "virtufin";
   try {
     std::vector<double> ready_ms, resident_mb;

@@ -11,12 +11,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <condition_variable>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <mutex>
 #include <stdexcept>
+#include <string_view>
 
 #include "load/frame_server.h"
 #include "load/order_stream.h"
@@ -31,6 +33,9 @@ constexpr int kWarmUp = 500;
 constexpr int kFrames = 3000;
 constexpr int kRounds = 3;
 constexpr std::size_t kOrderBytes = 700;  // about what one order is on the wire
+
+constexpr std::array<std::string_view, 3> kRows{"tick_to_order_p50", "tick_to_order_p99",
+                                                "tick_to_order_batched_p50"};
 
 std::int64_t now_ns() {
   timespec time;
@@ -175,7 +180,7 @@ double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-void print_row(const std::string& name, double value, double floor) {
+void print_row(std::string_view name, double value, double floor) {
   std::cout << fmt::format(R"({{"name":"{}","value":{:.1f},"floor":{:.1f},"unit":"us"}})", name,
                            value, floor)
             << std::endl;
@@ -194,9 +199,9 @@ void run(const std::string& self, const std::string& binary, const std::string& 
     none99.push_back(none.p99_us);
     batched50.push_back(batched.p50_us);
   }
-  print_row("tick_to_order_p50", median(none50), median(floor50));
-  print_row("tick_to_order_p99", median(none99), median(floor99));
-  print_row("tick_to_order_batched_p50", median(batched50), median(floor50));
+  print_row(kRows[0], median(none50), median(floor50));
+  print_row(kRows[1], median(none99), median(floor99));
+  print_row(kRows[2], median(batched50), median(floor50));
 }
 
 }  // namespace
@@ -212,6 +217,9 @@ int main(int argc, char** argv) {
                       static_cast<std::uint16_t>(std::stoi(argv[3])), bench::kOrderBytes);
       return 0;
     }
+    const std::string only = argc == 3 && std::string(argv[1]) == "--only" ? argv[2] : "";
+    const auto wanted = [&](std::string_view row) { return row.starts_with(only); };
+    if (std::none_of(bench::kRows.begin(), bench::kRows.end(), wanted)) return 0;
     bench::run(self, folder / "virtufin", folder / "workers/libimbalance.so");
   } catch (const std::exception& error) {
     std::cerr << "tick_load: " << error.what() << '\n';

@@ -13,8 +13,6 @@
 #include <stdexcept>
 #include <vector>
 
-#include "rpc/servers.h"
-
 namespace virtufin::bench {
 namespace {
 
@@ -24,7 +22,6 @@ using Clock = std::chrono::steady_clock;
 constexpr int kCalls = 64;
 constexpr int kChannels = 4;
 constexpr int kHttpConnections = 32;
-constexpr int kStreams = 100;
 constexpr std::chrono::milliseconds kWarmUp{300};
 
 grpc::ByteBuffer buffer(const std::string& bytes) {
@@ -133,85 +130,6 @@ std::string grpc_once(int port, const std::string& path, const std::string& requ
   queue.Next(&tag, &ok);
   if (!call.status.ok()) throw std::runtime_error("grpc: " + call.status.error_message());
   return bytes_of(call.reply);
-}
-
-namespace {
-
-struct StreamCall {
-  grpc::ClientContext context;
-  std::unique_ptr<grpc::GenericClientAsyncReaderWriter> stream;
-  grpc::ByteBuffer message;
-
-  void start(grpc::GenericStub& stub, const std::string& path, const std::string& request,
-             grpc::CompletionQueue& queue) {
-    void* tag = nullptr;
-    bool ok = false;
-    stream = stub.PrepareCall(&context, path, &queue);
-    stream->StartCall(this);
-    queue.Next(&tag, &ok);
-    stream->WriteLast(buffer(request), grpc::WriteOptions(), this);
-    queue.Next(&tag, &ok);
-    // The head comes when the subscription stands.
-    stream->ReadInitialMetadata(this);
-    if (!queue.Next(&tag, &ok) || !ok) throw std::runtime_error("the stream does not begin");
-  }
-};
-
-}  // namespace
-
-std::int64_t stream_load(int port, const std::string& path, const std::string& request,
-                         std::chrono::milliseconds span, const std::function<void()>& mark,
-                         const std::function<void()>& credit) {
-  Stubs stubs(port, kChannels);
-  grpc::CompletionQueue queue;
-  std::vector<std::unique_ptr<StreamCall>> streams;
-  for (int i = 0; i < kStreams; ++i) {
-    streams.push_back(std::make_unique<StreamCall>());
-    streams.back()->start(stubs.at(i), path, request, queue);
-  }
-  for (auto& stream : streams) stream->stream->Read(&stream->message, stream.get());
-  // Two credits are out, so that the server never waits for us.
-  credit();
-  credit();
-  Window window(span, mark);
-  constexpr std::int64_t kRound = static_cast<std::int64_t>(kStreams) * kEventsPerCredit;
-  std::int64_t received = 0;
-  void* tag = nullptr;
-  bool ok = false;
-  while (queue.Next(&tag, &ok)) {
-    if (!ok) throw std::runtime_error("a stream ended");
-    auto* stream = static_cast<StreamCall*>(tag);
-    if (!window.count()) break;
-    if (++received % kRound == 0) credit();
-    stream->stream->Read(&stream->message, stream);
-  }
-  for (auto& stream : streams) stream->context.TryCancel();
-  queue.Shutdown();
-  while (queue.Next(&tag, &ok)) {
-  }
-  return window.counted();
-}
-
-std::string stream_once(int port, const std::string& path, const std::string& request,
-                        const std::function<void()>& credit) {
-  Stubs stubs(port, 1);
-  grpc::CompletionQueue queue;
-  StreamCall call;
-  call.start(stubs.at(0), path, request, queue);
-  credit();
-  void* tag = nullptr;
-  bool ok = false;
-  // The first message differs: it names the subscription.
-  for (int i = 0; i < 2; ++i) {
-    call.stream->Read(&call.message, &call);
-    queue.Next(&tag, &ok);
-  }
-  const std::string bytes = bytes_of(call.message);
-  call.context.TryCancel();
-  queue.Shutdown();
-  while (queue.Next(&tag, &ok)) {
-  }
-  return bytes;
 }
 
 namespace {

@@ -16,16 +16,8 @@ std::int64_t grpc_load(int port, const std::string& path, const std::string& req
 std::int64_t http_load(int port, const std::string& request, std::chrono::milliseconds span,
                        const std::function<void()>& mark);
 
-/// 100 streams; `credit` lets the server send 50 messages to each. Answers how many came.
-std::int64_t stream_load(int port, const std::string& path, const std::string& request,
-                         std::chrono::milliseconds span, const std::function<void()>& mark,
-                         const std::function<void()>& credit);
-
 /// One unary call's reply.
 std::string grpc_once(int port, const std::string& path, const std::string& request);
-/// One stream's first message after a credit.
-std::string stream_once(int port, const std::string& path, const std::string& request,
-                        const std::function<void()>& credit);
 /// One request's body.
 std::string http_once(int port, const std::string& request);
 

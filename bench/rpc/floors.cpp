@@ -1,6 +1,5 @@
 // The bare servers that ours are measured against: what a careful program on the same libraries
 // would do for one fixed answer, and nothing else.
-#include <grpcpp/alarm.h>
 #include <grpcpp/generic/async_generic_service.h>
 #include <grpcpp/grpcpp.h>
 #include <unistd.h>
@@ -11,9 +10,7 @@
 #include <boost/beast/http.hpp>
 #include <cstdio>
 #include <memory>
-#include <mutex>
 #include <thread>
-#include <vector>
 
 #include "rpc/floors.h"
 #include "rpc/servers.h"
@@ -59,61 +56,6 @@ struct BareCall {
   Step step = Step::kArrive;
 };
 
-/// A stream: the head at once, then a message a credit's event, one write at a time.
-struct BareStream;
-struct Streams {
-  Bare bare;
-  std::vector<BareStream*> all;
-};
-struct BareStream {
-  enum class Step { kArrive, kRead, kHead, kIdle, kWrite };
-  explicit BareStream(Streams& owner) : streams(owner), stream(&context) {
-    streams.bare.service.RequestCall(&context, &stream, streams.bare.queue.get(),
-                                     streams.bare.queue.get(), this);
-  }
-  void proceed(bool ok) {
-    if (!ok) {
-      std::erase(streams.all, this);
-      delete this;
-      return;
-    }
-    switch (step) {
-      case Step::kArrive:
-        new BareStream(streams);
-        step = Step::kRead;
-        stream.Read(&request, this);
-        return;
-      case Step::kRead:
-        step = Step::kHead;
-        stream.SendInitialMetadata(this);
-        return;
-      case Step::kHead:
-        step = Step::kIdle;
-        streams.all.push_back(this);
-        return;
-      case Step::kWrite:
-      case Step::kIdle: step = Step::kIdle;
-    }
-    write();
-  }
-  void credit() {
-    due += kEventsPerCredit;
-    if (step == Step::kIdle) write();
-  }
-  void write() {
-    if (due == 0) return;
-    --due;
-    step = Step::kWrite;
-    stream.Write(streams.bare.reply, this);
-  }
-  Streams& streams;
-  grpc::GenericServerContext context;
-  grpc::GenericServerAsyncReaderWriter stream;
-  grpc::ByteBuffer request;
-  Step step = Step::kArrive;
-  int due = 0;
-};
-
 grpc::ByteBuffer filled(std::size_t bytes) {
   const grpc::Slice slice(std::string(bytes, 'x'));
   return grpc::ByteBuffer(&slice, 1);
@@ -149,33 +91,6 @@ int serve_grpc_floor(std::size_t reply_bytes) {
   while (bare.queue->Next(&tag, &ok)) {
     auto* call = static_cast<BareCall*>(tag);
     if (!call->proceed(ok)) delete call;
-  }
-  return 0;
-}
-
-int serve_stream_floor(std::size_t reply_bytes) {
-  Streams streams;
-  streams.bare.reply = filled(reply_bytes);
-  const auto server = start(streams.bare);
-  for (int i = 0; i < 32; ++i) new BareStream(streams);
-  // A credit wakes the queue's thread; null stands for it.
-  std::thread([&streams] {
-    char byte = 0;
-    std::vector<std::unique_ptr<grpc::Alarm>> alarms;
-    while (read(STDIN_FILENO, &byte, 1) > 0) {
-      alarms.push_back(std::make_unique<grpc::Alarm>());
-      alarms.back()->Set(streams.bare.queue.get(), gpr_now(GPR_CLOCK_MONOTONIC), nullptr);
-    }
-    _exit(0);
-  }).detach();
-  void* tag = nullptr;
-  bool ok = false;
-  while (streams.bare.queue->Next(&tag, &ok)) {
-    if (tag != nullptr) {
-      static_cast<BareStream*>(tag)->proceed(ok);
-      continue;
-    }
-    for (BareStream* stream : streams.all) stream->credit();
   }
   return 0;
 }

@@ -8,7 +8,6 @@
 #include "bus/memory/memory_bus.h"
 #include "bus/memory/memory_store.h"
 #include "core/errors.h"
-#include "core/event_writer.h"
 #include "modules/gateway/gateway.h"
 #include "rpc/floors.h"
 #include "rpc/server.h"
@@ -43,24 +42,10 @@ int serve_ours(bool grpc_port) {
   health.set_serving(true);
   (*store)->save({.key = kKey, .value = std::string(kValueBytes, 'v')},
                  [](const absl::StatusOr<std::string>& saved) { must(saved.status()); });
-
-  EventFields fields;
-  fields.id = "5b8f8a52-7d5e-4a37-9d43-000000000001";
-  fields.source = "urn:virtufin:benchmark";
-  fields.type = "com.virtufin.benchmark.event";
-  fields.subject = "event/1";
-  fields.data_content_type = "application/json";
-  const std::string payload = "{\"filler\":\"" + std::string(kValueBytes, 'p') + "\"}";
-  fields.data = as_bytes(payload);
-  const auto event = make_event(fields);
-  must(event.status());
-  const auto topic = bus.topic(kTopic);
-
   std::printf("%d\n", *bound);
   std::fflush(stdout);
   char byte = 0;
   while (read(STDIN_FILENO, &byte, 1) > 0) {
-    for (int i = 0; i < kEventsPerCredit; ++i) bus.publish(topic, *event);
   }
   _exit(0);
 }
@@ -69,7 +54,6 @@ int serve_ours(bool grpc_port) {
 
 int serve(const std::string& kind, std::size_t reply_bytes) {
   if (kind == "grpc_floor") return serve_grpc_floor(reply_bytes);
-  if (kind == "stream_floor") return serve_stream_floor(reply_bytes);
   if (kind == "http_floor") return serve_http_floor(reply_bytes);
   if (kind == "grpc" || kind == "http") return serve_ours(kind == "grpc");
   throw std::runtime_error("no server " + kind);
