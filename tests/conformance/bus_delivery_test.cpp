@@ -264,7 +264,7 @@ TEST_CASE("a subscription sees one publisher's events of a topic in order") {
   const std::size_t events = fixture->synchronous ? 5000 : 1000;
   const auto wanted = numbers(1, static_cast<int>(events));
   const auto topic = bus.topic("o");
-  for (const std::string& id : wanted) bus.publish(topic, make({id}));
+  for (const std::string& id : wanted) bus.publish(topic, make({id, "t", "", "", ""}));
   REQUIRE(first.wait_for(events) == events);
   REQUIRE(second.wait_for(events) == events);
   CHECK(first.ids() == wanted);

@@ -20,6 +20,13 @@ class BusUnderTest {
   virtual bus::Bus& bus() = 0;
   /// How long a publish waits for a full `block` subscription.
   virtual std::chrono::milliseconds block() const = 0;
+  /// What another app puts on the broker, a structured CloudEvent; false where there is no broker.
+  virtual bool publish_from_outside(const std::string& topic, const std::string& json) {
+    (void)topic, (void)json;
+    return false;
+  }
+  /// Everything between us and the broker goes, and comes back.
+  virtual void reconnect() {}
 
   bool wildcards = true;  ///< of the roots that have a component of their own; else UNIMPLEMENTED
   /// A publish waits for a full `block` subscription; else the broker does, without a limit.
@@ -29,6 +36,8 @@ class BusUnderTest {
   bool order_of_topics = true;  ///< events of different topics, too, come as they were published
   /// While an event of a `block` subscription is unanswered its root waits, for everybody.
   bool one_at_a_time = false;
+  /// What was not answered before reconnect() comes again, late.
+  bool comes_again = false;
   /// A subscription that is the first of its topic also gets what was published before.
   bool sees_earlier = false;
   /// Publishing ends in the handler's own queue at once; else the suite waits between publishing

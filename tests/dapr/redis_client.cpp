@@ -40,6 +40,12 @@ RedisClient::~RedisClient() { redisFree(context_); }
 
 void RedisClient::command(const std::vector<std::string>& words) { ask(context_, words); }
 
+std::string RedisClient::text(const std::vector<std::string>& words) {
+  const Reply reply = ask(context_, words);
+  REQUIRE(reply->str != nullptr);
+  return {reply->str, reply->len};
+}
+
 long long RedisClient::integer(const std::vector<std::string>& words) {
   const Reply reply = ask(context_, words);
   REQUIRE(reply->type == REDIS_REPLY_INTEGER);

@@ -20,6 +20,7 @@ class RedisClient {
   RedisClient& operator=(const RedisClient&) = delete;
 
   void command(const std::vector<std::string>& words);
+  std::string text(const std::vector<std::string>& words);
   long long integer(const std::vector<std::string>& words);
   /// Of a hash; empty if there is none.
   std::map<std::string, std::string> hash(const std::string& key);

@@ -56,6 +56,37 @@ std::string_view trim(std::string_view text) {
   return text.substr(first, text.find_last_not_of(kSpace) - first + 1);
 }
 
+/// Whether the sidecar, which reads numbers as 64-bit floating point, keeps all of them. An id or a
+/// time in nanoseconds as a number has more digits than that holds.
+bool numbers_survive(std::string_view json) {
+  constexpr int kDigitsKept = 15;
+  for (std::size_t i = 0; i < json.size();) {
+    const char c = json[i];
+    if (c == '"') {
+      for (++i; i < json.size() && json[i] != '"'; ++i) {
+        if (json[i] == '\\') ++i;
+      }
+      ++i;
+    } else if (c >= '0' && c <= '9') {
+      int digits = 0;
+      for (; i < json.size(); ++i) {
+        if (json[i] >= '0' && json[i] <= '9') {
+          // Zeros in front do not count.
+          if (digits > 0 || json[i] != '0') ++digits;
+        } else if (json[i] == 'e' || json[i] == 'E') {
+          return false;  // rare, and may be beyond what it can hold
+        } else if (json[i] != '.') {
+          break;
+        }
+      }
+      if (digits > kDigitsKept) return false;
+    } else {
+      ++i;
+    }
+  }
+  return true;
+}
+
 // ---- the way out ----
 
 void append_name(std::string_view name, std::string& out) {
@@ -119,8 +150,8 @@ void append_data(const Event& event, std::string& out, MetaWriter& meta) {
   if (data.empty()) meta.empty_data();
   const std::string_view value = trim(data);
   // `null` is no data to the sidecar.
-  const bool as_json =
-      kind == DataKind::kJson && (type.empty() || is_plain_json(type)) && value != "null";
+  const bool as_json = kind == DataKind::kJson && (type.empty() || is_plain_json(type)) &&
+                       value != "null" && numbers_survive(value);
   if (as_json) {
     // Without a type the sidecar would drop it.
     if (type.empty()) {

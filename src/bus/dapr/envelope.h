@@ -17,8 +17,9 @@ class TopicEventRequest;
 ///
 /// The sidecar takes a structured CloudEvent apart and changes it: it adds `time`, overwrites
 /// `traceparent`, drops what has expired, loses data that is neither JSON nor base64. So what it
-/// would touch travels in the extension `busmeta`, and data that is not JSON in base64. JSON data
-/// comes back equal as JSON, not byte for byte; extensions come back in the order of their names.
+/// would touch travels in the extension `busmeta`, and data that is not JSON, or has numbers that
+/// floating point does not hold, in base64. JSON data comes back equal as JSON, not byte for byte;
+/// extensions come back in the order of their names.
 namespace virtufin::bus {
 
 inline constexpr std::string_view kBusOrder = "busorder";
