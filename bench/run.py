@@ -38,6 +38,12 @@ AIMS = {
     "subscribe_fanout_100_cpu": NO_AIM,
     "start_to_ready": ("under 50 ms", lambda v, f: v < 50),
     "start_resident": ("under 30 MB", lambda v, f: v < 30),
+    "dapr_publish": ("at least 0.9 x", lambda v, f: v >= 0.9 * f),
+    "dapr_publish_bulk": ("at least 0.9 x", lambda v, f: v >= 0.9 * f),
+    "dapr_ordered_throughput": ("at least 0.9 x without order", lambda v, f: v >= 0.9 * f),
+    "dapr_end_to_end_p50": ("floor + 50 us", lambda v, f: v <= f + 50),
+    "dapr_state_save": ("floor + 50 us", lambda v, f: v <= f + 50),
+    "dapr_state_get": ("floor + 50 us", lambda v, f: v <= f + 50),
     "growth_topics_10": FLAT,
     "growth_topics_100": FLAT,
     "growth_topics": FLAT,
@@ -100,6 +106,8 @@ def rows_of_load(program, args):
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     if run.returncode != 0:
         raise RuntimeError(f"{program.name} ended with {run.returncode}:\n{run.stderr}")
+    if not run.stdout and run.stderr:
+        print(run.stderr.strip(), file=sys.stderr)  # what it needs and this machine has not
     return [json.loads(line) for line in run.stdout.splitlines() if line.startswith("{")]
 
 
