@@ -10,6 +10,7 @@
 #include "conformance/under_test.h"
 #include "core/metrics.h"
 #include "dapr/daprd.h"
+#include "dapr/docs_table.h"
 #include "dapr/nats_server.h"
 #include "dapr/proto/runtime/v1/dapr.pb.h"
 #include "dapr/redis_client.h"
@@ -172,6 +173,49 @@ const std::vector<BusKind>& buses() {
     return kinds;
   }();
   return kBuses;
+}
+
+TEST_CASE("what each broker can and cannot do is as the docs say") {
+  if (dapr_tools().nats_server.empty()) {
+    WARN("not compared: JetStream is missing, install the Debian package nats-server");
+    return;
+  }
+  std::vector<std::unique_ptr<BusUnderTest>> kinds;
+  std::vector<std::string> columns;
+  for (const BusKind& kind : buses()) {
+    kinds.push_back(kind.make());
+    columns.push_back(kind.name.substr(kind.name.find(' ') + 1));
+  }
+  const auto line = [&](const std::string& what, bool BusUnderTest::*can, const std::string& yes,
+                        const std::string& no) {
+    DocsLine made{what, {}};
+    for (const auto& kind : kinds) made.answers.push_back(kind.get()->*can ? yes : no);
+    return made;
+  };
+  const DocsLine always{
+      "a publisher's order of a topic, in bulk too; retries that end; dead "
+      "letters; events of other apps; nothing changed on the way",
+      std::vector<std::string>(kinds.size(), "yes")};
+  check_docs_table(
+      "brokers", columns,
+      {always,
+       line("trailing wildcards, in roots with a component of their own", &BusUnderTest::wildcards,
+            "yes", "UNIMPLEMENTED"),
+       line("any non-empty topic", &BusUnderTest::any_topic, "yes",
+            "NATS subjects, else INVALID_ARGUMENT"),
+       line("a topic that is a root's first word alone (`act`)", &BusUnderTest::bare_roots, "yes",
+            "UNAVAILABLE: no stream takes it"),
+       line("what was published before a topic's first subscription", &BusUnderTest::sees_earlier,
+            "is seen", "is not seen"),
+       line("what is unanswered when the sidecar dies", &BusUnderTest::comes_again,
+            "comes again, marked late", "is gone"),
+       line("an unanswered event of a `block` subscription", &BusUnderTest::one_at_a_time,
+            "holds up the others of its root, on `sc.` and infrastructure topics",
+            "holds up nobody, until `queue_arrivals`"),
+       line("a publisher waits for a full `block` subscription", &BusUnderTest::publisher_waits,
+            "yes", "no: the broker keeps the events"),
+       line("order of events of different topics", &BusUnderTest::order_of_topics, "kept",
+            "not kept")});
 }
 
 }  // namespace virtufin::testing

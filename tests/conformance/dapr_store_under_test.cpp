@@ -6,6 +6,7 @@
 #include "conformance/under_test.h"
 #include "core/metrics.h"
 #include "dapr/daprd.h"
+#include "dapr/docs_table.h"
 #include "dapr/redis_client.h"
 
 /// State components of a real sidecar: in-memory and Redis.
@@ -95,6 +96,29 @@ const std::vector<StoreKind>& stores() {
       {"dapr, Redis", [] { return std::make_unique<DaprStoreUnderTest>(true); }},
   };
   return kStores;
+}
+
+TEST_CASE("what each store can and cannot do is as the docs say") {
+  std::vector<std::unique_ptr<StoreUnderTest>> kinds;
+  std::vector<std::string> columns;
+  for (const StoreKind& kind : stores()) {
+    kinds.push_back(kind.make());
+    columns.push_back(kind.name.substr(kind.name.find(' ') + 1));
+  }
+  const auto line = [&](const std::string& what, bool StoreUnderTest::*can, const std::string& yes,
+                        const std::string& no) {
+    DocsLine made{what, {}};
+    for (const auto& kind : kinds) made.answers.push_back(kind.get()->*can ? yes : no);
+    return made;
+  };
+  const DocsLine always{"conditions, locks by first write, transactions, ttl, many keys at once",
+                        std::vector<std::string>(kinds.size(), "yes")};
+  check_docs_table("stores", columns,
+                   {always, line("query", &StoreUnderTest::queries, "yes", "UNIMPLEMENTED"),
+                    line("`save` answers the new etag", &StoreUnderTest::tells_etag, "yes",
+                         "no: ask with `get`"),
+                    line("the etag of a key that was erased and made again",
+                         &StoreUnderTest::etags_repeat, "may be one that it had", "is new")});
 }
 
 }  // namespace virtufin::testing
