@@ -10,9 +10,11 @@
 #include "core/log.h"
 #include "core/uuid.h"
 #include "modules/gateway/gateway.h"
+#include "modules/gateway/service_directory.h"
 #include "modules/venue/venue.h"
 #include "modules/workmanager/workmanager.h"
 #include "modules/wsm/wsm.h"
+#include "rpc/backends.h"
 
 namespace virtufin::app {
 
@@ -27,7 +29,12 @@ struct Process::Impl {
         bus(config.bus, metrics),
         blocking("blocking", config.blocking_threads, config.blocking_queue),
         http(methods, health, metrics, loops, config.server),
-        grpc(methods, health, metrics, config.server) {}
+        grpc(methods, health, metrics, config.server) {
+    if (config.gateway.other_services.empty() && config.gateway.services_file.empty()) return;
+    backends = rpc::make_backends(methods, metrics, config.gateway.backends);
+    directory = std::make_unique<gateway::ServiceDirectory>(config.gateway, *backends, loops.at(0),
+                                                            blocking);
+  }
 
   absl::Status start();
   absl::Status build_modules();
@@ -74,6 +81,8 @@ struct Process::Impl {
   BlockingPool blocking;
   rpc::HttpServer http;
   rpc::GrpcServer grpc;
+  std::unique_ptr<rpc::Backends> backends;               ///< null: no services of other processes
+  std::unique_ptr<gateway::ServiceDirectory> directory;  ///< with them
   std::optional<Platform> platform;
   std::shared_ptr<Gauge> build_info;
   std::vector<ModuleAddress> addresses;
@@ -114,6 +123,8 @@ absl::Status Process::Impl::start() {
 
   VIRTUFIN_RETURN_IF_ERROR(build_modules());
   add_version_route();
+  // After the modules: a method that this process has itself stays its own.
+  if (directory) VIRTUFIN_RETURN_IF_ERROR(directory->start());
   VIRTUFIN_RETURN_IF_ERROR(bind_ports());
 
   // Health is answered from here on, everything else when all modules have started.
@@ -132,7 +143,7 @@ absl::Status Process::Impl::start() {
 absl::Status Process::Impl::build_modules() {
   health.add([this] { return std::vector<HealthEntry>{{"state", store->health()}}; });
   if (config.gateway_enabled) {
-    gateway = std::make_unique<gateway::GatewayModule>(*platform, config.gateway);
+    gateway = std::make_unique<gateway::GatewayModule>(*platform, config.gateway, directory.get());
   }
   if (config.workmanager_enabled) {
     workmanager = std::make_unique<workmanager::WorkManagerModule>(*platform, config.workmanager);
@@ -203,6 +214,8 @@ void Process::Impl::stop() {
   started.clear();
   http.drain(deadline);
   grpc.drain(deadline);
+  if (directory) directory->stop();
+  if (backends) backends->close();
   const auto took =
       std::chrono::duration_cast<std::chrono::milliseconds>(steady_clock::now() - begun);
   log->info("stopped in {} ms", took.count());

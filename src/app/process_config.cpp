@@ -59,6 +59,7 @@ void ProcessConfig::read(Config& config) {
   bus.read(config.section("bus"));
   state.read(config.section("state"));
   gateway.read(config.section("gateway"));
+  gateway.backends.read(config.section("gateway.backends"));
   gateway.services = state.services;
   wsm.read(config.section("wsm"));
   workmanager.read(config.section("workmanager"));

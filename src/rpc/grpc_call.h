@@ -14,20 +14,12 @@
 #include <vector>
 
 #include "rpc/call_metrics.h"
+#include "rpc/completion_tag.h"
 #include "rpc/grpc_bytes.h"
 #include "rpc/local_call.h"
 #include "rpc/method.h"
 
 namespace virtufin::rpc {
-
-/// What a completion queue gives back.
-class CompletionTag {
- public:
-  virtual void run(bool ok) = 0;
-
- protected:
-  ~CompletionTag() = default;
-};
 
 class GrpcCall;
 

@@ -21,7 +21,7 @@ google::api::HttpRule http_rule(const google::protobuf::MethodDescriptor* method
 
 RestTable::RestTable(const MethodTable& methods, const std::deque<CustomRoute>& custom,
                      CallMetrics& metrics)
-    : version_(methods.version()) {
+    : version_(methods.version()), rows_(methods.list()) {
   for (const CustomRoute& route : custom) {
     const auto status = router_.add(route.verb, route.path_template, targets_.size());
     if (!status.ok()) {
@@ -30,7 +30,7 @@ RestTable::RestTable(const MethodTable& methods, const std::deque<CustomRoute>& 
     }
     targets_.push_back({&route, nullptr, route.stats});
   }
-  for (const MethodPtr& method : methods.list()) {
+  for (const MethodPtr& method : rows_) {
     if (method->descriptor()->client_streaming()) continue;
     const google::api::HttpRule rule = http_rule(method->descriptor());
     add(method, rule, metrics);

@@ -48,6 +48,7 @@ class RestTable {
   void add(const MethodPtr& method, const google::api::HttpRule& rule, CallMetrics& metrics);
 
   std::uint64_t version_;
+  std::vector<MethodPtr> rows_;  ///< first: their descriptors outlive the dynamic messages
   const std::shared_ptr<JsonCodec> codec_ = std::make_shared<JsonCodec>();
   const std::shared_ptr<google::protobuf::MessageFactory> dynamic_ =
       std::make_shared<google::protobuf::DynamicMessageFactory>();

@@ -36,6 +36,8 @@ struct ServerLimits {
 struct Endpoint {
   std::string host;
   std::uint16_t port;  ///< 0: a free one
+
+  friend bool operator==(const Endpoint&, const Endpoint&) = default;
 };
 
 /// The gRPC server: one generic service on one completion queue, over the method table; health and

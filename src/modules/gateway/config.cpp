@@ -2,7 +2,33 @@
 
 #include <algorithm>
 
+#include "core/errors.h"
+
 namespace virtufin::gateway {
+namespace {
+
+ServiceSpec read_service(ConfigSection& section) {
+  ServiceSpec spec;
+  std::vector<std::string> hosts;
+  section.value("name", spec.name, "What calls name it: workmanager, websocketmanager, ….");
+  section.value("hosts", hosts, "Where its gRPC is, host:port; several are asked in turn.");
+  section.value("pubsub_name", spec.pubsub_name, "What Config tells; empty: as our own.");
+  section.value("store_name", spec.store_name, "What Config tells; empty: as our own.");
+  if (!valid_service_name(spec.name)) {
+    section.complain("name", "must be 1 to 100 characters of [A-Za-z0-9._-]");
+  }
+  for (const std::string& host : hosts) {
+    auto endpoint = parse_host(host);
+    if (endpoint.ok()) {
+      spec.hosts.push_back(*std::move(endpoint));
+    } else {
+      section.complain("hosts", message(endpoint.status()));
+    }
+  }
+  return spec;
+}
+
+}  // namespace
 
 void GatewayConfig::read(ConfigSection section) {
   section.value("host", host, "Address that the gateway's two ports are bound to");
@@ -27,6 +53,19 @@ void GatewayConfig::read(ConfigSection section) {
   section.value("max_bulk_keys", max_bulk_keys, "Keys of one bulk call to State", {1, 100'000});
   section.value("max_query_items", max_query_items,
                 "Most records that QueryState answers, and its default limit", {1, 100'000});
+  section.value("services_file", services_file,
+                "A services.json with more services of other processes; empty: none");
+  section.value("services_poll_ms", services_poll, "How often it is looked at for changes",
+                {10, 3'600'000});
+  for (ConfigSection& service :
+       section.tables("services", "Services of other processes: their methods are ours too.")) {
+    ServiceSpec spec = read_service(service);
+    const bool twice =
+        std::any_of(other_services.begin(), other_services.end(),
+                    [&](const ServiceSpec& other) { return other.name == spec.name; });
+    if (twice) service.complain("name", "stands twice");
+    other_services.push_back(std::move(spec));
+  }
 }
 
 std::vector<std::string> registered_services(const GatewayConfig& config) {

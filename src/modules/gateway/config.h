@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "core/config.h"
+#include "modules/gateway/service_spec.h"
+#include "rpc/backends.h"
 
 namespace virtufin::gateway {
 
@@ -28,8 +30,17 @@ struct GatewayConfig {
   std::size_t max_bulk_keys = 1000;
   std::size_t max_query_items = 1000;
 
+  /// Services of other processes, and a file with more of them that is read when it changes.
+  std::vector<ServiceSpec> other_services;
+  std::string services_file;
+  std::chrono::milliseconds services_poll{1'000};
+  rpc::BackendLimits backends;
+
   /// Registered beside `api`, `workmanager`, …: what `[state] services` holds, handed in by main.
   std::vector<std::string> services;
+  /// What Config tells of the bus and the store; handed in by main.
+  std::string bus_name = "memory";
+  std::string store_name = "memory";
 
   void read(ConfigSection section);
 };

@@ -5,7 +5,11 @@
 
 namespace virtufin::gateway {
 
-/// Config: where the registered services are. In one process all are behind the gateway's port.
-void register_config_service(rpc::MethodTable& methods, const GatewayConfig& config);
+class ServiceDirectory;
+
+/// Config: where the registered services are: those of this process behind the gateway's port,
+/// those of others (`directory`, or null without any; outlives the table's rows) where they are.
+void register_config_service(rpc::MethodTable& methods, const GatewayConfig& config,
+                             const ServiceDirectory* directory = nullptr);
 
 }  // namespace virtufin::gateway

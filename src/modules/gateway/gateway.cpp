@@ -13,14 +13,15 @@ constexpr std::chrono::seconds kSeedTimeout{10};
 
 }  // namespace
 
-GatewayModule::GatewayModule(Platform& platform, GatewayConfig config)
+GatewayModule::GatewayModule(Platform& platform, GatewayConfig config,
+                             const ServiceDirectory* directory)
     : platform_(platform),
       config_(std::move(config)),
       fanout_(std::make_shared<Fanout>(platform.bus, platform.metrics, config_)),
       pubsub_(std::make_shared<PubsubService>(platform.bus, fanout_)) {
   register_state_service(platform_.methods, platform_.store, platform_.bus, platform_.clock,
                          platform_.metrics, config_);
-  register_config_service(platform_.methods, config_);
+  register_config_service(platform_.methods, config_, directory);
   pubsub_->register_methods(platform_.methods);
   platform_.http.route("POST", "/v1/pubsub/{topic}",
                        [pubsub = pubsub_](const std::shared_ptr<rpc::HttpExchange>& exchange) {

@@ -12,6 +12,7 @@ namespace virtufin::gateway {
 
 class Fanout;
 class PubsubService;
+class ServiceDirectory;
 
 /// The public services State, Pubsub and Config, their further HTTP routes, and the seed of the
 /// scenario registry.
@@ -21,7 +22,9 @@ class PubsubService;
 /// Threads: the main thread, but health().
 class GatewayModule final : public Module {
  public:
-  GatewayModule(Platform& platform, GatewayConfig config);
+  /// `directory`: the services of other processes; outlives it, null without any.
+  GatewayModule(Platform& platform, GatewayConfig config,
+                const ServiceDirectory* directory = nullptr);
   ~GatewayModule() override;
 
   std::string_view name() const override { return "gateway"; }
