@@ -2,10 +2,11 @@
 BUILD := cmake --build --preset
 ARGS ?=
 
-.PHONY: help setup daprd build run test asan tsan fuzz soak bench image-test helm-test format lint clean
+.PHONY: help setup daprd build run run-dapr test asan tsan fuzz soak bench image-test helm-test format lint clean
 
 help:
 	@echo "make run     install what is missing, build, run the demo (ARGS=\"--seconds 10\")"
+	@echo "make run-dapr   the same through a Dapr sidecar (COMPONENTS=redis|jetstream, SPLIT=1)"
 	@echo "make test    install what is missing, build, run all tests and each fuzz target for ten seconds"
 	@echo "make build   the release binary at build/release/virtufin"
 	@echo "make asan tsan   the tests under the sanitizers"
@@ -32,6 +33,12 @@ build: build/release/build.ninja | setup
 
 run: build
 	@build/release/virtufin demo $(ARGS)
+
+# The same on a real broker and store through a Dapr sidecar; COMPONENTS=jetstream, SPLIT=1 for three
+# processes with a sidecar each.
+COMPONENTS ?= redis
+run-dapr: build | daprd
+	@tools/run_dapr.py --components $(COMPONENTS) $(if $(SPLIT),--split) --binary build/release/virtufin $(ARGS)
 
 test: build/dev/build.ninja build/fuzz/build.ninja | setup daprd
 	$(BUILD) dev

@@ -39,7 +39,12 @@ int run(const std::string& path) {
 
   StopSignals signals;
   Process process(std::move(loaded->process));
-  if (const absl::Status started = process.start(); !started.ok()) return fail(started);
+  const auto stop_asked = [&signals] {
+    return signals.wait_for(std::chrono::milliseconds(0)).has_value();
+  };
+  const absl::Status started = process.start(stop_asked);
+  if (absl::IsCancelled(started)) return kOk;
+  if (!started.ok()) return fail(started);
   fmt::print("{}\n{}", version_line(),
              aligned(startup_report(process.config(), process.addresses())));
   std::fflush(stdout);

@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -76,6 +77,35 @@ absl::StatusOr<Reply> call(Process& process, std::string_view method,
   return result;
 }
 
+ListWorkersRequest workers_of_demo() {
+  ListWorkersRequest request;
+  auto* filter = request.add_filters();
+  filter->set_key(kTag);
+  filter->set_value(kTagValue);
+  return request;
+}
+
+absl::Status delete_workers(Process& process) {
+  const auto listed =
+      call<ListWorkersResponse>(process, "virtufin.WorkManager/ListWorkers", workers_of_demo());
+  if (!listed.ok()) return listed.status();
+  for (const WorkerInfo& worker : listed->workers()) {
+    DeleteWorkerRequest request;
+    request.set_id(worker.id());
+    const auto deleted =
+        call<DeleteWorkerResponse>(process, "virtufin.WorkManager/DeleteWorker", request);
+    if (!deleted.ok()) return deleted.status();
+  }
+  return absl::OkStatus();
+}
+
+bool elsewhere(const ProcessConfig& config, std::string_view service) {
+  const auto& others = config.gateway.other_services;
+  return std::any_of(others.begin(), others.end(), [&](const gateway::ServiceSpec& spec) {
+    return spec.name == service && !spec.hosts.empty();
+  });
+}
+
 class Demo {
  public:
   explicit Demo(const DemoOptions& options) : options_(options) {}
@@ -87,7 +117,11 @@ class Demo {
   absl::Status connect();
   void watch(StopSignals& signals);
   void settle();
+  void await_deliveries(steady_clock::time_point deadline);
   Summary count() const;
+  void count_frames(Summary& summary) const;
+  void count_work(Summary& summary) const;
+  void leave_others();
   bool played_out() const;
   void print_places() const;
 
@@ -96,14 +130,17 @@ class Demo {
   std::vector<std::string> connections_;
   steady_clock::time_point start_;
   std::optional<double> stopped_after_;
+  std::optional<Summary> counted_;  ///< where the modules are in other processes
 };
 
 absl::StatusOr<ProcessConfig> Demo::configure() const {
   auto loaded = load_config(options_.config, Config::process_environment());
   if (!loaded.ok()) return loaded.status();
   ProcessConfig config = std::move(loaded->process);
-  config.venue_enabled = config.wsm_enabled = config.workmanager_enabled = true;
-  config.gateway_enabled = true;
+  // What the config says is in another process is left there.
+  config.wsm_enabled = !elsewhere(config, "websocketmanager");
+  config.workmanager_enabled = !elsewhere(config, "workmanager");
+  config.venue_enabled = config.gateway_enabled = true;
   config.venue.port = 0;
   config.venue.speed = options_.speed;
   config.venue.laps = options_.laps;
@@ -132,19 +169,7 @@ absl::Status Demo::create_worker() {
                      path);
   }
   // One of a run before, where the state is kept.
-  ListWorkersRequest of_demo;
-  auto* filter = of_demo.add_filters();
-  filter->set_key(kTag);
-  filter->set_value(kTagValue);
-  auto old = call<ListWorkersResponse>(*process_, "virtufin.WorkManager/ListWorkers", of_demo);
-  if (!old.ok()) return old.status();
-  for (const WorkerInfo& worker : old->workers()) {
-    DeleteWorkerRequest request;
-    request.set_id(worker.id());
-    const auto deleted =
-        call<DeleteWorkerResponse>(*process_, "virtufin.WorkManager/DeleteWorker", request);
-    if (!deleted.ok()) return deleted.status();
-  }
+  VIRTUFIN_RETURN_IF_ERROR(delete_workers(*process_));
 
   CreateWorkerRequest request;
   request.mutable_code_source()->set_content(
@@ -185,16 +210,64 @@ Summary Demo::count() const {
   for (const auto& market : process_->venue()->status().markets) {
     summary.frames_sent += market.frames_sent;
   }
-  const wsm::Totals in = process_->wsm()->totals();
-  summary.frames_in = in.frames_in;
-  summary.market_frames = in.market_frames;
-  summary.control_frames = in.control_frames;
-  summary.duplicates = in.duplicates;
-  summary.not_published = in.not_published;
-  summary.undecodable = in.undecodable;
-  summary.frame_events = in.frame_events;
-  summary.other_events = in.other_events;
-  const workmanager::Totals work = process_->workmanager()->totals();
+  count_frames(summary);
+  count_work(summary);
+  return summary;
+}
+
+void Demo::count_frames(Summary& summary) const {
+  const auto add = [&summary](const auto& in) {
+    summary.frames_in += in.frames_in;
+    summary.market_frames += in.market_frames;
+    summary.control_frames += in.control_frames;
+    summary.duplicates += in.duplicates;
+    summary.not_published += in.not_published;
+    summary.undecodable += in.undecodable;
+    summary.frame_events += in.frame_events;
+    summary.other_events += in.other_events;
+  };
+  if (process_->wsm() != nullptr) return add(process_->wsm()->totals());
+  const auto listed =
+      call<ListResponse>(*process_, "virtufin.WebSocketManager/List", ListRequest());
+  if (!listed.ok()) return;  // the sums do not add up then, and say so
+  for (const auto& connection : listed->connections()) {
+    if (std::find(connections_.begin(), connections_.end(), connection.id()) ==
+        connections_.end()) {
+      continue;
+    }
+    wsm::Totals in;
+    in.frames_in = connection.frames_in();
+    in.market_frames = connection.market_frames();
+    in.control_frames = connection.control_frames();
+    in.duplicates = connection.duplicates();
+    in.not_published = connection.not_published();
+    in.undecodable = connection.undecodable();
+    in.frame_events = connection.frame_events();
+    in.other_events = connection.other_events();
+    add(in);
+  }
+}
+
+void Demo::count_work(Summary& summary) const {
+  workmanager::Totals work;
+  if (process_->workmanager() != nullptr) {
+    work = process_->workmanager()->totals();
+  } else {
+    const auto listed =
+        call<ListWorkersResponse>(*process_, "virtufin.WorkManager/ListWorkers", workers_of_demo());
+    if (!listed.ok()) return;
+    for (const WorkerInfo& worker : listed->workers()) {
+      work.delivered += worker.delivered();
+      work.processed += worker.processed();
+      work.dead_lettered += worker.dead_lettered();
+      work.dropped += worker.dropped();
+      work.in_flight += worker.in_flight();
+      work.orders += worker.orders();
+      work.orders_recorded += worker.orders_recorded();
+      work.lag_p50_us = worker.lag_p50_us();
+      work.lag_p99_us = worker.lag_p99_us();
+    }
+  }
   summary.events_delivered = work.delivered;
   summary.processed = work.processed;
   summary.dead_lettered = work.dead_lettered;
@@ -204,7 +277,6 @@ Summary Demo::count() const {
   summary.orders_recorded = work.orders_recorded;
   summary.lag_p50_us = static_cast<double>(work.lag_p50_us);
   summary.lag_p99_us = static_cast<double>(work.lag_p99_us);
-  return summary;
 }
 
 bool Demo::played_out() const {
@@ -256,7 +328,41 @@ void Demo::settle() {
   while (!all_closed() && steady_clock::now() < deadline) {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
+  const bool split = process_->wsm() == nullptr || process_->workmanager() == nullptr;
+  if (split || process_->config().bus_kind == kBusDapr) await_deliveries(deadline);
+  if (split) leave_others();
   process_->stop();
+}
+
+/// What was published last comes back from the broker a little later.
+void Demo::await_deliveries(steady_clock::time_point deadline) {
+  constexpr std::chrono::milliseconds kQuiet{500};
+  constexpr std::chrono::milliseconds kPause{20};
+  Summary before = count();
+  auto since = steady_clock::now();
+  while (steady_clock::now() - since < kQuiet && steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(kPause);
+    Summary now = count();
+    if (now.events_delivered != before.events_delivered || now.processed != before.processed ||
+        now.in_flight != 0) {
+      since = steady_clock::now();
+    }
+    before = std::move(now);
+  }
+}
+
+/// Other processes go on after the demo: their last counts are taken, and what it left there goes.
+void Demo::leave_others() {
+  counted_ = count();
+  for (const std::string& id : connections_) {
+    DisconnectRequest request;
+    request.set_id(id);
+    const auto gone =
+        call<DisconnectResponse>(*process_, "virtufin.WebSocketManager/Disconnect", request);
+    if (!gone.ok()) fmt::print(stderr, "connection {}: {}\n", id, message(gone.status()));
+  }
+  const absl::Status deleted = delete_workers(*process_);
+  if (!deleted.ok()) fmt::print(stderr, "worker: {}\n", message(deleted));
 }
 
 void Demo::print_places() const {
@@ -285,14 +391,17 @@ absl::StatusOr<Summary> Demo::run() {
 
   StopSignals signals;
   process_ = std::make_unique<Process>(std::move(*config));
-  if (const absl::Status status = process_->start(); !status.ok()) return status;
+  const auto stop_asked = [&signals] {
+    return signals.wait_for(std::chrono::milliseconds(0)).has_value();
+  };
+  if (const absl::Status status = process_->start(stop_asked); !status.ok()) return status;
   if (const absl::Status status = create_worker(); !status.ok()) return status;
   start_ = steady_clock::now();
   if (const absl::Status status = connect(); !status.ok()) return status;
   print_places();
   watch(signals);
   settle();
-  return count();
+  return counted_ ? *counted_ : count();
 }
 
 absl::Status write_file(const std::string& path, const std::string& text) {

@@ -4,6 +4,7 @@
 #include <future>
 #include <optional>
 
+#include "app/backbone.h"
 #include "app/build_info.h"
 #include "app/version.h"
 #include "core/errors.h"
@@ -26,7 +27,6 @@ struct Process::Impl {
         instance_id(config.instance_id.empty() ? std::string(random_uuid().view())
                                                : config.instance_id),
         loops(config.loops),
-        bus(config.bus, metrics),
         blocking("blocking", config.blocking_threads, config.blocking_queue),
         http(methods, health, metrics, loops, config.server),
         grpc(methods, health, metrics, config.server) {
@@ -36,7 +36,7 @@ struct Process::Impl {
                                                             blocking);
   }
 
-  absl::Status start();
+  absl::Status start(const std::function<bool()>& stop_asked);
   absl::Status build_modules();
   absl::Status bind_ports();
   absl::Status bind(std::string_view module, const std::string& host, std::uint16_t http_port,
@@ -73,8 +73,7 @@ struct Process::Impl {
   WallClock clock;
   Metrics metrics;
   Loops loops;
-  bus::MemoryBus bus;
-  std::unique_ptr<bus::MemoryStore> store;
+  std::unique_ptr<Backbone> backbone;
   rpc::MethodTable methods;
   rpc::Health health;
   LoopsEnd loops_end{loops};
@@ -109,12 +108,12 @@ Process::Impl::LoopsEnd::~LoopsEnd() {
   }
 }
 
-absl::Status Process::Impl::start() {
-  auto opened = bus::MemoryStore::open(config.state, clock, metrics);
-  if (!opened.ok()) return with_context(opened.status(), "state");
-  store = std::move(*opened);
-  platform.emplace(
-      Platform{clock, bus, *store, methods, http, health, metrics, loops, blocking, instance_id});
+absl::Status Process::Impl::start(const std::function<bool()>& stop_asked) {
+  auto made = Backbone::make(config, clock, metrics);
+  if (!made.ok()) return made.status();
+  backbone = std::move(*made);
+  platform.emplace(Platform{clock, backbone->bus(), backbone->store(), methods, http, health,
+                            metrics, loops, blocking, instance_id});
   build_info = metrics.gauge("virtufin_build_info", "1; what runs is in the labels.",
                              {{"version", std::string(kVersion)},
                               {"commit", std::string(kCommit)},
@@ -131,6 +130,7 @@ absl::Status Process::Impl::start() {
   serving = true;
   VIRTUFIN_RETURN_IF_ERROR(http.start());
   VIRTUFIN_RETURN_IF_ERROR(grpc.start());
+  VIRTUFIN_RETURN_IF_ERROR(backbone->await(stop_asked));
   for (Module* module : modules()) {
     started.push_back(module);
     VIRTUFIN_RETURN_IF_ERROR(with_context(module->start(), module->name()));
@@ -141,7 +141,7 @@ absl::Status Process::Impl::start() {
 }
 
 absl::Status Process::Impl::build_modules() {
-  health.add([this] { return std::vector<HealthEntry>{{"state", store->health()}}; });
+  health.add([this] { return backbone->health(); });
   if (config.gateway_enabled) {
     gateway = std::make_unique<gateway::GatewayModule>(*platform, config.gateway, directory.get());
   }
@@ -225,8 +225,8 @@ Process::Process(ProcessConfig config) : impl_(std::make_unique<Impl>(std::move(
 
 Process::~Process() { stop(); }
 
-absl::Status Process::start() {
-  const absl::Status status = impl_->start();
+absl::Status Process::start(const std::function<bool()>& stop_asked) {
+  const absl::Status status = impl_->start(stop_asked);
   if (!status.ok()) stop();
   return status;
 }

@@ -3,6 +3,7 @@
 #include <absl/status/status.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -47,8 +48,10 @@ class Process {
   Process(const Process&) = delete;
   Process& operator=(const Process&) = delete;
 
-  /// UNAVAILABLE naming host and port for one in use; what a module says if it cannot start.
-  absl::Status start();
+  /// UNAVAILABLE naming host and port for one in use, or a sidecar that does not come up; what a
+  /// module says if it cannot start. CANCELLED if `stop_asked` while waiting for a sidecar; health
+  /// is answered meanwhile.
+  absl::Status start(const std::function<bool()>& stop_asked = {});
 
   /// Readiness flips, the intake closes, what is in hand finishes within `process.drain_ms`.
   void stop();

@@ -56,11 +56,20 @@ void ProcessConfig::read(Config& config) {
 
   log.read(config.section("log"));
   server.read(config.section("server"));
-  bus.read(config.section("bus"));
+  ConfigSection meeting = config.section("bus");
+  meeting.choice("kind", bus_kind, {kBusMemory, kBusDapr},
+                 "Where the modules meet. memory: bus and state store in this process; dapr: both "
+                 "behind a Dapr sidecar, as bus.dapr says, and [state] keeps nothing.");
+  bus.read(meeting);
+  dapr.read(config.section("bus.dapr"));
   state.read(config.section("state"));
   gateway.read(config.section("gateway"));
   gateway.backends.read(config.section("gateway.backends"));
   gateway.services = state.services;
+  if (bus_kind == kBusDapr) {
+    gateway.bus_name = dapr.component_of("");
+    gateway.store_name = dapr.state_store;
+  }
   wsm.read(config.section("wsm"));
   workmanager.read(config.section("workmanager"));
   venue.read(config.section("venue"));
@@ -78,7 +87,7 @@ absl::StatusOr<LoadedConfig> load_config(const std::string& path, Config::Enviro
 
 std::vector<std::string> unsafe_settings(const ProcessConfig& config) {
   std::vector<std::string> lines;
-  if (config.state.durability == "none") {
+  if (config.bus_kind == kBusMemory && config.state.durability == "none") {
     lines.push_back(
         "state is gone when the process ends: state.durability is none; batched survives a kill, "
         "commit a power loss");

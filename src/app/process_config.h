@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "bus/dapr/dapr_config.h"
 #include "bus/memory/memory_bus.h"
 #include "bus/memory/memory_store.h"
 #include "core/config.h"
@@ -18,6 +19,10 @@
 #include "rpc/server.h"
 
 namespace virtufin::app {
+
+/// What `bus.kind` may be.
+inline constexpr char kBusMemory[] = "memory";
+inline constexpr char kBusDapr[] = "dapr";
 
 /// Everything that a process can be told, each room's section in its own struct. The defaults are
 /// those of `virtufin run` without a file: all on loopback, in memory.
@@ -34,7 +39,9 @@ struct ProcessConfig {
   bool venue_enabled = false;
 
   LogConfig log;
+  std::string bus_kind = kBusMemory;
   bus::BusConfig bus;
+  bus::DaprConfig dapr;
   bus::StateConfig state;
   rpc::ServerLimits server;
   gateway::GatewayConfig gateway;

@@ -38,8 +38,13 @@ std::vector<ReportLine> startup_report(const ProcessConfig& config,
                                                    rpc::to_string(address.grpc))});
     }
   }
-  lines.push_back({"bus", "in memory"});
-  lines.push_back({"state", state_line(config.state)});
+  if (config.bus_kind == kBusDapr) {
+    lines.push_back({"bus", fmt::format("Dapr sidecar at {}", config.dapr.resolved_endpoint())});
+    lines.push_back({"state", fmt::format("Dapr component {}", config.dapr.state_store)});
+  } else {
+    lines.push_back({"bus", "in memory"});
+    lines.push_back({"state", state_line(config.state)});
+  }
   for (std::string& text : unsafe_settings(config)) lines.push_back({"unsafe", std::move(text)});
   return lines;
 }

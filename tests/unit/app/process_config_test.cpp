@@ -4,6 +4,7 @@
 
 #include "core/errors.h"
 
+using virtufin::Config;
 using virtufin::message;
 using virtufin::app::load_config;
 using virtufin::app::ProcessConfig;
@@ -75,4 +76,34 @@ TEST_CASE("each unsafe setting has its line") {
   }
   config.gateway_enabled = false;
   CHECK(unsafe_settings(config).empty());
+}
+
+TEST_CASE("the shipped configurations for Dapr are read") {
+  const std::string folder = std::string(VIRTUFIN_ROOT) + "/config/";
+  const auto one = load_config(folder + "dapr.toml", {});
+  REQUIRE(one.ok());
+  CHECK(one->process.bus_kind == virtufin::app::kBusDapr);
+  CHECK(one->process.gateway.bus_name == "pubsub");
+  CHECK(one->process.gateway.store_name == "statestore");
+  CHECK(unsafe_settings(one->process).empty());
+
+  const auto gateway = load_config(folder + "dapr/split/gateway.toml", {});
+  REQUIRE(gateway.ok());
+  CHECK_FALSE(gateway->process.wsm_enabled);
+  REQUIRE(gateway->process.gateway.other_services.size() == 2);
+  CHECK(gateway->process.gateway.other_services[0].name == "workmanager");
+  CHECK(gateway->process.gateway.other_services[0].hosts.at(0).port == 25'002);
+  CHECK(load_config(folder + "dapr/split/wsm.toml", {}).ok());
+  CHECK(load_config(folder + "dapr/split/workmanager.toml", {}).ok());
+}
+
+TEST_CASE("a service of another process needs a name and a place that can be") {
+  auto config =
+      Config::parse("[[gateway.services]]\nname = \"a b\"\nhosts = [\"nowhere\"]\n", "x.toml", {});
+  REQUIRE(config.ok());
+  ProcessConfig process;
+  process.read(*config);
+  const std::string told(message(config->finish()));
+  CHECK(told.find("name: must be 1 to 100 characters") != std::string::npos);
+  CHECK(told.find("hosts: nowhere is no host:port") != std::string::npos);
 }

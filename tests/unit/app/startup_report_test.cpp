@@ -30,3 +30,13 @@ TEST_CASE("what is unsafe is said last") {
   CHECK(lines[1].where == "in memory");
   CHECK(lines[2].what == "unsafe");
 }
+
+TEST_CASE("behind a sidecar the report says where it is, and memory's warnings are not given") {
+  ProcessConfig config;
+  config.bus_kind = virtufin::app::kBusDapr;
+  config.dapr.endpoint = "127.0.0.1:50005";
+  const auto lines = startup_report(config, {});
+  REQUIRE(lines.size() == 2);
+  CHECK(lines[0].where == "Dapr sidecar at 127.0.0.1:50005");
+  CHECK(lines[1].where == "Dapr component statestore");
+}
