@@ -154,9 +154,17 @@ class Setup:
             text = text.replace(f"127.0.0.1:{NATS_PORT}", f"127.0.0.1:{self.nats_port}")
             (resources / file.name).write_text(text)
 
-    def start_sidecar(self, app_id):
-        """Its gRPC port."""
-        grpc, http, internal = free_ports(3)
+    def delete_stream(self, name):
+        sys.path.insert(0, str(ROOT / "config" / "dapr"))
+        import streams  # config/dapr/streams.py
+        answer = streams.Nats("127.0.0.1", self.nats_port).request(f"$JS.API.STREAM.DELETE.{name}", {})
+        if "error" in answer:
+            raise RuntimeError(f"stream {name}: {answer['error']}")
+
+    def start_sidecar(self, app_id, grpc=None):
+        """Its gRPC port: that one, or a free one."""
+        free, http, internal = free_ports(3)
+        grpc = grpc or free
         sidecar = self.start(f"daprd-{app_id}", [
             self.daprd, "--app-id", app_id, "--resources-path", self.folder / "components",
             "--dapr-grpc-port", grpc, "--dapr-http-port", http, "--dapr-internal-grpc-port", internal,

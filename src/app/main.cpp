@@ -1,5 +1,6 @@
 #include "app/commands.h"
 #include "app/demo.h"
+#include "app/doctor.h"
 #include "app/health_command.h"
 #include "app/version.h"
 #include "modules/workmanager/environment.h"
@@ -16,6 +17,7 @@ int main(int argc, char** argv) {
   virtufin::app::add_run(cli, command);
   virtufin::app::add_demo(cli, command);
   virtufin::app::add_check(cli, command);
+  virtufin::app::add_doctor(cli, command);
   virtufin::app::add_config(cli, command);
   virtufin::app::add_health(cli, command);
   virtufin::app::add_version(cli, command);
