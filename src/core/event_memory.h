@@ -1,5 +1,7 @@
 #pragma once
 
+#include <absl/base/config.h>
+
 #include <cstddef>
 #include <cstdint>
 
@@ -15,7 +17,7 @@ struct EventMemory {
   static constexpr std::size_t kStep = 256;  ///< between two sizes
   static constexpr std::size_t kClasses = 16;
   static constexpr std::uint32_t kKept = 32;
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(ABSL_HAVE_ADDRESS_SANITIZER)
   static constexpr bool kKeeps = false;  ///< so that a use after the end is seen
 #else
   static constexpr bool kKeeps = true;
