@@ -286,7 +286,7 @@ void Registry::publish(const TopicPtr& topic, EventPtr event, PublishDone& done)
       } else if (subscriber && subscriber->begin_short_run()) {
         target_topic.lock_.unlock();
         subscriber->short_run(topic, std::move(event));
-      } else {
+      } else if (!subscriber || !subscriber->enqueue(topic, event, &target_topic.lock_)) {
         Subscriber::Offer offer = target.offer(topic, std::move(event), completion, done,
                                                /*at_once=*/true, &target_topic.lock_);
         if (offer.refused) refused();
@@ -301,6 +301,10 @@ void Registry::publish(const TopicPtr& topic, EventPtr event, PublishDone& done)
       absl::InlinedVector<Subscriber::Offer, 4> offers;
       for (const Target& target : list->targets) {
         if (!TargetFilters::accepts(*target.filter, keys)) continue;
+        if (EventPtr again = event;
+            target.subscriber && target.subscriber->enqueue(topic, again, nullptr)) {
+          continue;
+        }
         Subscriber::Offer offer =
             target.offer(topic, event, completion, done, /*at_once=*/false, nullptr);
         if (offer.refused) refused();

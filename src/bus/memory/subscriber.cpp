@@ -185,6 +185,16 @@ void Subscriber::book_short_run() {
   running_ = started_ = true;
 }
 
+bool Subscriber::enqueue(const TopicPtr& topic, EventPtr& event, SpinLock* outer) {
+  Hold hold(*this);
+  const bool has_runner = running_ || posted_;
+  if (!has_runner || group_ || ended() || draining_ || !waiters_.empty() || full()) return false;
+  if (outer) outer->unlock();
+  ++matched_;
+  push(topic, Entry{nullptr, std::move(event), 0, 0});
+  return true;
+}
+
 Subscriber::Offer Subscriber::offer(const TopicPtr& topic, EventPtr event, std::uint32_t epoch,
                                     CompletionPtr& completion, PublishDone& done, bool at_once,
                                     SpinLock* outer) {

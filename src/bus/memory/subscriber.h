@@ -92,6 +92,9 @@ class Subscriber final : public ReceiptSink, public boost::intrusive_ref_counter
               PublishDone& done, bool at_once, SpinLock* outer);
   static void carry_out(Offer& offer, bool at_once);
 
+  /// The short way for a subscription that has its runner, or will: there is nothing to do but to
+  /// queue the event. `outer` as in offer(). False: nothing is done, offer it.
+  bool enqueue(const TopicPtr& topic, EventPtr& event, SpinLock* outer);
   /// The short way for a subscription that is idle and inline. True: short_run() has to follow.
   bool begin_short_run() { return lock_.begin_short_run(); }
   void short_run(const TopicPtr& topic, EventPtr event);
@@ -242,7 +245,7 @@ class Subscriber final : public ReceiptSink, public boost::intrusive_ref_counter
   std::size_t claimed_next_ = 0;
   TopicPtr current_topic_;        // of the entry taken last
   std::uint64_t batch_done_ = 0;  // answered with success since the lock was held last
-  int rounds_ = 0;  // of await_more()
+  int rounds_ = 0;                // of await_more()
 
   // Read outside the lock.
   std::atomic<std::uint32_t> claimed_left_{0};
