@@ -124,6 +124,7 @@ class Setup:
         self.redis = find("redis-server", "redis-server")
         self.nats = find("nats-server", "nats-server") if components == "jetstream" else None
         self.redis_port, self.nats_port = free_ports(2)
+        self.http_ports = {}  # of sidecars, by their gRPC port
 
     def __enter__(self):
         return self
@@ -157,7 +158,9 @@ class Setup:
     def delete_stream(self, name):
         sys.path.insert(0, str(ROOT / "config" / "dapr"))
         import streams  # config/dapr/streams.py
-        answer = streams.Nats("127.0.0.1", self.nats_port).request(f"$JS.API.STREAM.DELETE.{name}", {})
+        nats = streams.Nats("127.0.0.1", self.nats_port)
+        with nats.socket, nats.lines:
+            answer = nats.request(f"$JS.API.STREAM.DELETE.{name}", {})
         if "error" in answer:
             raise RuntimeError(f"stream {name}: {answer['error']}")
 
@@ -165,6 +168,7 @@ class Setup:
         """Its gRPC port: that one, or a free one."""
         free, http, internal = free_ports(3)
         grpc = grpc or free
+        self.http_ports[grpc] = http
         sidecar = self.start(f"daprd-{app_id}", [
             self.daprd, "--app-id", app_id, "--resources-path", self.folder / "components",
             "--dapr-grpc-port", grpc, "--dapr-http-port", http, "--dapr-internal-grpc-port", internal,

@@ -61,4 +61,26 @@ void NatsServer::make_stream(const std::string& name, const std::vector<std::str
   REQUIRE(status == NATS_OK);
 }
 
+std::string NatsServer::last_message(const std::string& stream, const std::string& subject) {
+  Connection nats(url());
+  natsMsg* found = nullptr;
+  jsErrCode error = static_cast<jsErrCode>(0);
+  const natsStatus status =
+      js_GetLastMsg(&found, nats.stream, stream.c_str(), subject.c_str(), nullptr, &error);
+  INFO("stream " << stream << ", " << subject << ": " << natsStatus_GetText(status));
+  REQUIRE(status == NATS_OK);
+  std::string data(natsMsg_GetData(found), static_cast<std::size_t>(natsMsg_GetDataLength(found)));
+  natsMsg_Destroy(found);
+  return data;
+}
+
+void NatsServer::publish(const std::string& subject, const std::string& data) {
+  Connection nats(url());
+  jsErrCode error = static_cast<jsErrCode>(0);
+  const natsStatus status = js_Publish(nullptr, nats.stream, subject.c_str(), data.data(),
+                                       static_cast<int>(data.size()), nullptr, &error);
+  INFO(subject << ": " << natsStatus_GetText(status) << ", " << error);
+  REQUIRE(status == NATS_OK);
+}
+
 }  // namespace virtufin::testing

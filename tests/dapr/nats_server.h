@@ -24,6 +24,10 @@ class NatsServer {
 
   /// Makes the stream anew: empty, without consumers, with a short duplicate window.
   void make_stream(const std::string& name, const std::vector<std::string>& subjects);
+  /// What stands in the stream under that subject last, past the sidecar.
+  std::string last_message(const std::string& stream, const std::string& subject);
+  /// As another program on the broker publishes, past the sidecar; stands in the stream afterwards.
+  void publish(const std::string& subject, const std::string& data);
 
  private:
   TempDirectory directory_;
