@@ -155,12 +155,13 @@ class Setup:
             text = text.replace(f"127.0.0.1:{NATS_PORT}", f"127.0.0.1:{self.nats_port}")
             (resources / file.name).write_text(text)
 
-    def delete_stream(self, name):
+    def stream(self, what, name, config=None):
+        """CREATE, UPDATE or DELETE, past the sidecar."""
         sys.path.insert(0, str(ROOT / "config" / "dapr"))
         import streams  # config/dapr/streams.py
         nats = streams.Nats("127.0.0.1", self.nats_port)
         with nats.socket, nats.lines:
-            answer = nats.request(f"$JS.API.STREAM.DELETE.{name}", {})
+            answer = nats.request(f"$JS.API.STREAM.{what}.{name}", config or {})
         if "error" in answer:
             raise RuntimeError(f"stream {name}: {answer['error']}")
 

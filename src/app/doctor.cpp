@@ -187,7 +187,7 @@ int run_doctor(const DoctorOptions& options) {
   for (const std::string& line : unsafe_settings(loaded->process)) {
     findings.push_back({Level::kWarning, "config", line, ""});
   }
-  for (Finding& finding : examine(loaded->process, options.publish)) {
+  for (Finding& finding : examine(loaded->process, options)) {
     findings.push_back(std::move(finding));
   }
   fmt::print("{}", to_text(findings));
@@ -198,11 +198,11 @@ int run_doctor(const DoctorOptions& options) {
 
 }  // namespace
 
-std::vector<Finding> examine(const ProcessConfig& config, bool publish) {
+std::vector<Finding> examine(const ProcessConfig& config, const DoctorOptions& options) {
   Findings findings;
   if (!examine_running(config, findings)) examine_ports(config, findings);
   if (config.bus_kind == kBusDapr) {
-    for (Finding& finding : examine_sidecar(config, publish)) {
+    for (Finding& finding : examine_sidecar(config, options)) {
       findings.push_back(std::move(finding));
     }
   } else {
@@ -237,6 +237,10 @@ void add_doctor(CLI::App& cli, Command& command) {
   subcommand->add_flag("--publish", options->publish,
                        "Also publish one event, on <root>.doctor.probe, through each component of "
                        "the sidecar, to see whether its broker takes it");
+  subcommand
+      ->add_option("--nats", options->nats,
+                   "Also look at the streams of this NATS server, past the sidecar")
+      ->type_name("HOST:PORT");
   subcommand->callback(
       [options, &command] { command = [options] { return run_doctor(*options); }; });
 }

@@ -24,6 +24,9 @@ struct DoctorOptions {
   /// Publish one event through each component that has topics of its own, to see that the broker
   /// takes it: the only way to learn from a sidecar whether a stream is there.
   bool publish = false;
+  /// host:port of the NATS server behind the sidecar, to look at its streams; empty: not looked at.
+  /// The platform itself never goes there.
+  std::string nats;
 };
 
 /// `virtufin doctor`: looks at all that a process of this configuration needs, and changes nothing
@@ -33,10 +36,13 @@ void add_doctor(CLI::App& cli, Command& command);
 
 /// All findings, in the order in which they are shown. Blocks for some seconds where nobody
 /// answers.
-std::vector<Finding> examine(const ProcessConfig& config, bool publish);
+std::vector<Finding> examine(const ProcessConfig& config, const DoctorOptions& options);
 
 /// Those of the sidecar, for `bus.kind` dapr.
-std::vector<Finding> examine_sidecar(const ProcessConfig& config, bool publish);
+std::vector<Finding> examine_sidecar(const ProcessConfig& config, const DoctorOptions& options);
+
+/// Whether each root of topics has a JetStream stream, and one with bounds.
+std::vector<Finding> examine_streams(const bus::DaprConfig& config, const std::string& server);
 
 /// A line each, and the next step under it.
 std::string to_text(const std::vector<Finding>& findings);

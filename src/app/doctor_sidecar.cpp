@@ -62,8 +62,8 @@ absl::Status publish_probe(bus::Sidecar& sidecar, const std::string& component,
       .status();
 }
 
-void examine_pubsub(bus::Sidecar& sidecar, const bus::SidecarInfo& info, bool publish,
-                    Findings& findings) {
+void examine_pubsub(bus::Sidecar& sidecar, const bus::SidecarInfo& info,
+                    const DoctorOptions& options, Findings& findings) {
   std::vector<std::string> jetstream;
   for (const auto& [component, roots] : roots_of(sidecar.config())) {
     const std::string what = "component " + component;
@@ -81,7 +81,7 @@ void examine_pubsub(bus::Sidecar& sidecar, const bus::SidecarInfo& info, bool pu
     if (needs_stream && !roots.count("default")) jetstream.push_back(component);
     Finding finding{Level::kOk, what, fmt::format("{}, for topics of {}", found->type, topics), ""};
     // The rest of the topics has no stream that would be known here.
-    if (publish && !(needs_stream && roots.count("default"))) {
+    if (options.publish && !(needs_stream && roots.count("default"))) {
       for (const std::string& root : roots) {
         const std::string topic = (root == "default" ? "doctor" : root) + ".doctor.probe";
         const absl::Status status = publish_probe(sidecar, component, topic);
@@ -98,11 +98,16 @@ void examine_pubsub(bus::Sidecar& sidecar, const bus::SidecarInfo& info, bool pu
     }
     findings.push_back(std::move(finding));
   }
-  if (!jetstream.empty() && !publish) {
+  if (!options.nats.empty()) {
+    for (Finding& finding : examine_streams(sidecar.config(), options.nats)) {
+      findings.push_back(std::move(finding));
+    }
+  } else if (!jetstream.empty() && !options.publish) {
     findings.push_back({Level::kWarning, "streams",
                         fmt::format("not looked for, of {}: a sidecar tells only who publishes",
                                     fmt::join(jetstream, ", ")),
-                        "virtufin doctor --publish; config/dapr/streams.py HOST:PORT makes them, "
+                        "virtufin doctor --nats HOST:PORT, or --publish; config/dapr/streams.py "
+                        "HOST:PORT makes them, "
                         "bounded and with the short duplicate_window that dead letters need"});
   }
 }
@@ -135,7 +140,7 @@ void examine_store(bus::Sidecar& sidecar, const bus::SidecarInfo& info, Metrics&
 
 }  // namespace
 
-std::vector<Finding> examine_sidecar(const ProcessConfig& config, bool publish) {
+std::vector<Finding> examine_sidecar(const ProcessConfig& config, const DoctorOptions& options) {
   Findings findings;
   Metrics metrics;
   bus::DaprConfig patient = config.dapr;
@@ -155,7 +160,7 @@ std::vector<Finding> examine_sidecar(const ProcessConfig& config, bool publish) 
                       fmt::format("{}: app {}, Dapr {}", sidecar.endpoint(),
                                   printable(info->app_id), printable(info->runtime_version)),
                       ""});
-  examine_pubsub(sidecar, *info, publish, findings);
+  examine_pubsub(sidecar, *info, options, findings);
   examine_store(sidecar, *info, metrics, findings);
   return findings;
 }

@@ -48,6 +48,7 @@ class BackendTable final : public Backends {
     std::shared_ptr<const ServiceDescriptors> descriptors;
     std::atomic<bool> fetched = false;  ///< descriptors are its own, not the linked ones
     bool fetching = false;
+    bool due = true;  ///< descriptors are to be asked for
     bool told_unreachable = false;
     const steady_clock::time_point began = steady_clock::now();
     steady_clock::time_point fetch_at;  ///< not before
@@ -136,12 +137,12 @@ void BackendTable::tick() {
 void BackendTable::look_at(const EntryPtr& entry) {
   Backend& backend = *entry->backend;
   const auto now = steady_clock::now();
-  bool wanted = false;
   switch (backend.look()) {
     case Backend::Seen::kConnected:
       log_->info("backend {} is connected", backend.where());
       entry->told_unreachable = true;
-      wanted = true;
+      entry->due = true;
+      entry->fetch_at = now;
       break;
     case Backend::Seen::kLost:
       log_->warn("backend {}: a connection is lost; reconnecting", backend.where());
@@ -154,14 +155,15 @@ void BackendTable::look_at(const EntryPtr& entry) {
       }
       break;
   }
-  if (!backend.connected() || entry->fetching) return;
-  wanted = wanted || (now >= entry->fetch_at && (!entry->fetched || backend.take_doubt() ||
-                                                 now >= entry->fetch_at + limits_.descriptors_age));
-  if (wanted) fetch(entry);
+  if (!backend.connected() || entry->fetching || now < entry->fetch_at) return;
+  if (entry->due || backend.take_doubt() || now >= entry->fetch_at + limits_.descriptors_age) {
+    fetch(entry);
+  }
 }
 
 void BackendTable::fetch(const EntryPtr& entry) {
   entry->fetching = true;
+  entry->due = false;
   fetch_descriptors(entry->backend,
                     [this, entry](absl::StatusOr<std::shared_ptr<const ServiceDescriptors>> told) {
                       fetched(entry, std::move(told));
@@ -173,19 +175,16 @@ void BackendTable::fetched(const EntryPtr& entry,
   entry->fetching = false;
   const auto now = steady_clock::now();
   if (!descriptors.ok()) {
-    entry->fetch_at = now + kFetchPause;
     if (absl::IsCancelled(descriptors.status())) return;
-    if (absl::IsUnimplemented(descriptors.status())) {
-      // It will not have any a second later; what is linked still works.
-      entry->fetched = true;
-      entry->fetch_at = now + kDoubtPause;
-    }
+    // One without reflection will not have it a second later; what is linked still works.
+    entry->due = entry->due || !absl::IsUnimplemented(descriptors.status());
+    entry->fetch_at = std::max(entry->fetch_at, now + kFetchPause);
     log_->warn("backend {} does not tell what it can do: {}", entry->backend->where(),
                printable(message(descriptors.status())));
     return;
   }
   entry->fetched = true;
-  entry->fetch_at = now + kDoubtPause;
+  if (!entry->due) entry->fetch_at = now + kDoubtPause;
   std::lock_guard lock(mutex_);
   if (!listed(entry)) return;  // gone since
   entry->descriptors = *std::move(descriptors);

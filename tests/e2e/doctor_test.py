@@ -120,7 +120,26 @@ class BehindASidecar(unittest.TestCase):
             self.assertRegex(done.stdout, r"(?m)^warning +streams +not looked for")
             done = doctor("--publish", **environment)
             self.assertEqual((done.returncode, bad(done)), (0, []), done.stdout)
-            setup.delete_stream("hyp")
+            nats = f"127.0.0.1:{setup.nats_port}"
+            done = doctor("--nats", nats, **environment)
+            self.assertEqual((done.returncode, bad(done)), (0, []), done.stdout)
+            self.assertNotRegex(done.stdout, r"(?m)^warning +stream")
+            self.assertRegex(done.stdout, r"(?m)^ok +stream for sc\.> +sc, bounded$")
+
+            setup.stream("UPDATE", "act", {"name": "act", "subjects": ["act.>"], "duplicate_window": 10**9,
+                                           "max_age": 10**12})
+            setup.stream("DELETE", "dead")
+            setup.stream("CREATE", "dead", {"name": "dead", "subjects": ["dead.>"],
+                                            "duplicate_window": 10**8})
+            setup.stream("DELETE", "hyp")
+            done = doctor("--nats", nats, **environment)
+            self.assertEqual((done.returncode, bad(done)), (1, ["stream for hyp.>"]), done.stdout)
+            self.assertRegex(done.stdout, r"(?m)^warning +stream for act\.> +act drops an event whose id it saw "
+                                          r"within 1000 ms")
+            self.assertRegex(done.stdout, r"(?m)^warning +stream for dead\.> +dead grows without end")
+
+            done = doctor("--nats", f"127.0.0.1:{free_port()}", **environment)
+            self.assertEqual((done.returncode, bad(done)), (1, ["streams"]), done.stdout)
             done = doctor("--publish", **environment)
             self.assertEqual((done.returncode, bad(done)), (1, ["component pubsub-hyp"]), done.stdout)
             self.assertIn("has it a stream for hyp.>?", done.stdout)

@@ -87,6 +87,20 @@ class SplitTest(unittest.TestCase):
         workmanager.start()
         wait_for(lambda: gateway.rest("GET", "/v1/workers").status == 200, "its return")
 
+    def test_processes_may_call_each_other(self):
+        gateway_ports = free_port(), free_port()
+        workmanager = self.start(Part("workmanager", services(api=gateway_ports[1])))
+        # Known before it is there, and named.
+        away = workmanager.rest("GET", "/v1/state/api/k")
+        self.assertEqual(away.status, 503, away.body)
+        self.assertIn(f"backend api at 127.0.0.1:{gateway_ports[1]}", away.json["message"])
+        gateway = self.start(Part("gateway", services(workmanager=workmanager.grpc_port),
+                                  ports=gateway_ports))
+        gateway.ok("POST", "/v1/state/save-state", {"service": "api", "key": "k", "value": "v"})
+        wait_for(lambda: workmanager.rest("GET", "/v1/state/api/k").status == 200, "an answer")
+        self.assertEqual(workmanager.state("k", "api")["value"], "v")
+        self.assertEqual(gateway.ok("GET", "/v1/workers")["workers"], [])
+
     def test_frozen_is_told_within_the_callers_time(self):
         workmanager = self.start(Part("workmanager"))
         gateway = self.start(Part("gateway", services(workmanager=workmanager.grpc_port) +
