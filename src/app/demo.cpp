@@ -191,7 +191,10 @@ absl::Status Demo::connect() {
   for (const auto& market : process_->venue()->status().markets) {
     ConnectRequest request;
     const std::string host = fmt::format("127.0.0.1:{}", process_->venue()->port());
-    request.set_url(fmt::format("ws://{}/stream?streams={}", host, fmt::join(market.streams, "/")));
+    // By name: synthetic markets have the same streams.
+    const char* side = market.name == "binance-futures" ? "futures" : "spot";
+    request.set_url(
+        fmt::format("ws://{}/{}/stream?streams={}", host, side, fmt::join(market.streams, "/")));
     (*request.mutable_tags())[kTag] = market.name;
     request.mutable_feed()->set_venue(market.name);
     request.mutable_feed()->set_rest_url("http://" + host);

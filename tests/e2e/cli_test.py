@@ -1,5 +1,6 @@
 """The command line: what it prints, what it refuses, how it ends."""
 
+import json
 import os
 import pathlib
 import re
@@ -133,6 +134,18 @@ class Life(Files):
                 self.assertIn(f"virtufin: {key}: ", done.stderr)
                 self.assertIn(f"127.0.0.1:{port}", done.stderr)
                 self.assertNotIn("REST", done.stdout)
+
+    def test_the_demo_of_synthetic_markets_decodes_every_frame(self):
+        summary = self.folder / "summary.json"
+        ports = {f"VIRTUFIN_{module}__{kind}_PORT": "0"
+                 for module in ("WSM", "WORKMANAGER") for kind in ("HTTP", "GRPC")}
+        done = virtufin("demo", "--synthetic", "--seconds", "1", "--http-port", "0", "--grpc-port", "0",
+                        "--summary", str(summary), environment=ports)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        counts = json.loads(summary.read_text())
+        self.assertGreater(counts["market_frames"], 0)
+        self.assertEqual(counts["undecodable"], 0)
+        self.assertEqual(counts["frames_in"], counts["frames_sent"])
 
     def test_state_that_cannot_be_opened_ends_it(self):
         done = virtufin("run", environment={"VIRTUFIN_STATE__DURABILITY": "batched",
