@@ -73,6 +73,10 @@ struct DaprBus::Impl final : StreamReceiver, std::enable_shared_from_this<Impl> 
     bool resolved = false;  ///< the sources are known
     bool stood = false;
     bool draining = false;
+    /// Held while a drain begins, so that one that has ended does not begin; again by who ends it
+    /// when told.
+    std::recursive_mutex drain_mutex;
+    bool ended = false;
   };
   using ListenerPtr = std::shared_ptr<Listener>;
   struct Shared {
@@ -112,7 +116,8 @@ struct DaprBus::Impl final : StreamReceiver, std::enable_shared_from_this<Impl> 
   absl::StatusOr<std::unique_ptr<Subscription>> subscribe(std::vector<std::string> patterns,
                                                           SubscribeOptions options,
                                                           Handler handler);
-  void drain(Listener& listener, absl::AnyInvocable<void()> done);
+  void drain(const ListenerPtr& listener, absl::AnyInvocable<void()> done);
+  void begin_drain(Listener& listener, absl::AnyInvocable<void()> done);
   std::uint64_t end(const ListenerPtr& listener);
 
   /// What to subscribe to for all the patterns; nothing as long as the sidecar has not told.
@@ -147,9 +152,7 @@ class DaprBus::Impl::HeldSubscription final : public Subscription {
   ~HeldSubscription() override {
     if (!ended_) end();
   }
-  void drain(absl::AnyInvocable<void()> done) override {
-    impl_->drain(*listener_, std::move(done));
-  }
+  void drain(absl::AnyInvocable<void()> done) override { impl_->drain(listener_, std::move(done)); }
   std::uint64_t end() override {
     ended_ = true;
     return impl_->end(listener_);
@@ -299,7 +302,6 @@ void DaprBus::Impl::attach(const ListenerPtr& listener, std::vector<TopicSource>
         to_open.push_back(shared.stream);
       } else if (shared.users == shared.drainers) {
         to_restart.push_back(shared.stream);
-        shared.stood = false;
       }
       ++shared.users;
       stands &= shared.stood;
@@ -346,29 +348,52 @@ void DaprBus::Impl::resolve() {
   if (again) resolve_later();
 }
 
-void DaprBus::Impl::drain(Listener& listener, absl::AnyInvocable<void()> done) {
+void DaprBus::Impl::drain(const ListenerPtr& listener, absl::AnyInvocable<void()> done) {
   std::vector<std::shared_ptr<SubscriptionStream>> stopped;
-  bool stand = false;
+  bool ended = false;  // and with the bus perhaps the sidecar
   {
     std::lock_guard lock(mutex);
-    if (!std::exchange(listener.draining, true)) {
-      for (const TopicSource& source : listener.sources) {
+    ended = down;
+    if (!std::exchange(listener->draining, true)) {
+      for (const TopicSource& source : listener->sources) {
         const auto found = streams.find(source);
         if (found == streams.end()) continue;
         Shared& shared = found->second;
         if (++shared.drainers == shared.users) stopped.push_back(shared.stream);
       }
     }
+  }
+  if (ended) {
+    begin_drain(*listener, std::move(done));
+    return;
+  }
+  for (const auto& stream : stopped) stream->stop_intake();
+  // On the thread that hands events out: one that is being handed out still finds its subscription,
+  // because with nobody to hear it it would be answered.
+  sidecar.after(std::chrono::milliseconds(0),
+                [self = shared_from_this(), listener, done = std::move(done)]() mutable {
+                  self->begin_drain(*listener, std::move(done));
+                });
+}
+
+void DaprBus::Impl::begin_drain(Listener& listener, absl::AnyInvocable<void()> done) {
+  std::lock_guard beginning(listener.drain_mutex);
+  if (listener.ended) return;
+  bool stand = false;
+  {
+    std::lock_guard lock(mutex);
     stand = !std::exchange(listener.stood, true);
   }
-  // First: what comes with nobody to hear it would be answered.
-  for (const auto& stream : stopped) stream->stop_intake();
   registry->detach(*listener.subscriber);
   if (stand) listener.subscriber->stand();
   listener.subscriber->drain(std::move(done));
 }
 
 std::uint64_t DaprBus::Impl::end(const ListenerPtr& listener) {
+  {
+    std::lock_guard beginning(listener->drain_mutex);
+    listener->ended = true;
+  }
   std::vector<std::shared_ptr<SubscriptionStream>> ended, stopped;
   {
     std::lock_guard lock(mutex);

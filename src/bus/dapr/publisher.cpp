@@ -155,7 +155,11 @@ absl::Status Publisher::failure(const Lane& lane, const absl::Status& status) co
 bool Publisher::fill(Lane& lane, Failures& failures) {
   const Time now = std::chrono::steady_clock::now();
   std::size_t bytes = 0;
-  const std::size_t most = lane.address->in_bulk ? config_.bulk_max : 1;
+  if (lane.address->market && !lane.in_bulk && lane.waiting.size() > 1) {
+    const auto kind = TopicMap::kind(sidecar_.info().get(), lane.address->component);
+    lane.in_bulk = kind && TopicMap::in_bulk(*lane.address, *kind);
+  }
+  const std::size_t most = lane.in_bulk ? config_.bulk_max : 1;
   while (!lane.waiting.empty() && lane.out.size() < most) {
     Item& item = lane.waiting.front();
     if (item.deadline <= now) {

@@ -57,6 +57,7 @@ class Publisher : public std::enable_shared_from_this<Publisher> {
     std::deque<Item> waiting;
     std::vector<Item> out;  // of the call that is out; nobody else's while busy
     bool busy = false;      // a call is out, or one is to be made
+    bool in_bulk = false;   // known once the sidecar has told of the component
     Backoff backoff;
     Time used;
     const ComponentMetrics* metrics = nullptr;

@@ -22,10 +22,7 @@ const Logger& log() {
 template <class Limits>
 Limits limits_of(const DaprConfig& config, const TopicSource& source) {
   Limits limits;
-  // JetStream hands out one event at a time where it promises order: while we wait for one that is
-  // missing, nothing can come.
-  const bool one_by_one = source.kind == BrokerKind::kJetStream && !source.market;
-  limits.wait = one_by_one ? milliseconds(0) : config.reorder_wait;
+  limits.wait = source.one_by_one ? milliseconds(0) : config.reorder_wait;
   limits.window_events = config.reorder_events;
   limits.events = config.reorder_total;
   limits.publishers = config.publishers_max;
@@ -115,13 +112,34 @@ void SubscriptionStream::stop_intake() {
 }
 
 void SubscriptionStream::restart_intake() {
-  std::shared_ptr<SidecarStream> stream;
   {
     std::lock_guard lock(mutex_);
-    if (std::exchange(intake_, true)) return;
+    intake_ = true;
+  }
+  sidecar_.after(milliseconds(0), [weak = weak_from_this()] {
+    if (const auto self = weak.lock()) self->unpark();
+  });
+}
+
+void SubscriptionStream::unpark() {
+  std::shared_ptr<SidecarStream> stream;
+  while (!parked_.empty()) {
+    {
+      std::lock_guard lock(mutex_);
+      if (!intake_) return;
+    }
+    Parked parked = std::move(parked_.front());
+    parked_.pop_front();
+    hand_out(parked.topic, std::move(parked.item), parked.late);
+  }
+  {
+    std::lock_guard lock(mutex_);
+    if (!intake_ || !paused_ || unsettled_ > config_.queue_arrivals / 2) return;
+    paused_ = false;
+    resumed_ = true;
     stream = stream_;
   }
-  if (stream) stream->close();  // and on_end() opens it again
+  if (stream) stream->resume();
 }
 
 bool SubscriptionStream::standing() const {
@@ -157,7 +175,7 @@ bool SubscriptionStream::on_message(std::uint64_t incarnation,
   if (message.has_event_message()) on_event(incarnation, *message.mutable_event_message());
   std::lock_guard lock(mutex_);
   if (incarnation != incarnation_) return false;
-  paused_ = unsettled_ >= config_.queue_arrivals;
+  paused_ = !intake_ || unsettled_ >= config_.queue_arrivals;
   return !paused_;
 }
 
@@ -169,10 +187,7 @@ void SubscriptionStream::on_event(std::uint64_t incarnation, runtime::TopicEvent
     std::lock_guard lock(mutex_);
     if (incarnation != incarnation_) return;
     stream = stream_;
-    if (!answers_at_once_) {
-      if (!intake_) return;
-      ++ids_[item.id];
-    }
+    if (!answers_at_once_) ++ids_[item.id];
   }
   if (answers_at_once_) answer(stream, item.id);
   auto arrived = decode_envelope(message);
@@ -233,9 +248,22 @@ void SubscriptionStream::carry_out(Order::Steps& steps) {
 }
 
 void SubscriptionStream::deliver(std::string_view topic, Item item, bool late) {
+  bool park = !parked_.empty();
   {
     std::lock_guard lock(mutex_);
-    if (closed_ || !intake_) return;
+    park |= !intake_;
+  }
+  if (park) {
+    parked_.push_back({std::string(topic), std::move(item), late});
+  } else {
+    hand_out(topic, std::move(item), late);
+  }
+}
+
+void SubscriptionStream::hand_out(std::string_view topic, Item item, bool late) {
+  {
+    std::lock_guard lock(mutex_);
+    if (closed_) return;
     if (item.incarnation == incarnation_) {
       ++unsettled_;
       unanswered_shown_->add(1);
@@ -273,7 +301,7 @@ void SubscriptionStream::dealt_with(std::uint64_t incarnation, const std::string
     unanswered_shown_->add(-1);
     stream = stream_;
     answers = !answers_at_once_ && forget_id(id);
-    if (paused_ && unsettled_ <= config_.queue_arrivals / 2) {
+    if (paused_ && intake_ && unsettled_ <= config_.queue_arrivals / 2) {
       paused_ = false;
       resumed_ = resumes = true;
     }

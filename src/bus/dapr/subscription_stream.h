@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -58,9 +59,9 @@ class SubscriptionStream : public std::enable_shared_from_this<SubscriptionStrea
 
   void open();
   void close();
-  /// Nothing more is delivered, and what comes is left unanswered; what is out is still answered.
+  /// Nothing more is delivered; the sidecar waits. What is out is still answered.
   void stop_intake();
-  /// The opposite; what came meanwhile comes again.
+  /// Delivers what came meanwhile, and goes on.
   void restart_intake();
 
   const TopicSource& source() const { return source_; }
@@ -76,6 +77,11 @@ class SubscriptionStream : public std::enable_shared_from_this<SubscriptionStrea
     EventPtr event;
   };
   using Order = Reorder<Item>;
+  struct Parked {
+    std::string topic;
+    Item item;
+    bool late;
+  };
 
   // On the sidecar's thread.
   bool on_message(std::uint64_t incarnation,
@@ -84,6 +90,8 @@ class SubscriptionStream : public std::enable_shared_from_this<SubscriptionStrea
   void on_end(std::uint64_t incarnation, absl::Status status);
   void carry_out(Order::Steps& steps);
   void deliver(std::string_view topic, Item item, bool late);
+  void hand_out(std::string_view topic, Item item, bool late);
+  void unpark();
   void expire();
   void arm();
 
@@ -106,6 +114,7 @@ class SubscriptionStream : public std::enable_shared_from_this<SubscriptionStrea
   Order order_;
   std::uint64_t windows_told_ = 0;
   std::optional<Time> armed_;
+  std::deque<Parked> parked_;  // came while there was no intake
 
   std::mutex opening_;  // taken before mutex_
   mutable std::mutex mutex_;

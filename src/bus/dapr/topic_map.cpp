@@ -19,6 +19,10 @@ bool is_market(std::string_view topic) {
          (root == topic::Root::kActual || root == topic::Root::kHypothetical);
 }
 
+bool is_market_root(std::string_view root) {
+  return root == "act" || root == "hyp" || root.starts_with("act.") || root.starts_with("hyp.");
+}
+
 std::string to_broker(std::string_view topic) {
   if (!topic::is_dead(topic)) return std::string(topic);
   topic.remove_suffix(topic::kDeadSuffix.size());
@@ -54,7 +58,7 @@ absl::StatusOr<TopicAddress> TopicMap::address(std::string_view topic) const {
         printable(topic));
   }
   address.market = is_market(topic);
-  address.in_bulk = address.market;
+  address.own_root = config_.root_of(address.topic) != kDefault;
   return address;
 }
 
@@ -139,10 +143,12 @@ absl::StatusOr<std::optional<std::vector<TopicSource>>> TopicMap::sources(
     const auto kind = TopicMap::kind(info, source.component);
     if (!kind) return std::nullopt;
     source.kind = *kind;
-    source.market =
-        root == "act" || root == "hyp" || root.starts_with("act.") || root.starts_with("hyp.");
+    const bool own_root = root != kDefault;
+    source.market = own_root ? is_market_root(root) : address.market;
+    // config/dapr: `concurrency: parallel` for the market roots alone.
+    source.one_by_one = *kind == BrokerKind::kJetStream && !(source.market && own_root);
     // A root's consumer takes all of it; what has no root of its own is subscribed topic by topic.
-    if (root != kDefault) source.topic = whole_root(*kind, root);
+    if (own_root) source.topic = whole_root(*kind, root);
     if (source.topic.empty() && wildcard) {
       return unimplemented(
           "component {} has no wildcards for '{}': subscribe to each topic, or give its first "

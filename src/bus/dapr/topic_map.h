@@ -20,9 +20,9 @@ enum class BrokerKind { kJetStream, kInMemory, kOther };
 /// Where a topic is on the broker.
 struct TopicAddress {
   std::string component;
-  std::string topic;     ///< as the broker has it: `dead.x` for `x-dead`
-  bool market = false;   ///< `act.` or `hyp.`: bulk, and holes are published
-  bool in_bulk = false;  ///< several may go in one call
+  std::string topic;      ///< as the broker has it: `dead.x` for `x-dead`
+  bool market = false;    ///< `act.` or `hyp.`
+  bool own_root = false;  ///< not on the component that takes the rest
 };
 
 /// One subscription to the sidecar.
@@ -30,7 +30,9 @@ struct TopicSource {
   std::string component;
   std::string topic;  ///< as the broker takes it: `a.b`, or all of a root
   BrokerKind kind = BrokerKind::kOther;
-  bool market = false;
+  bool market = false;  ///< `act.` or `hyp.`: holes are published
+  /// While an event is unanswered nothing else comes, so what is missing cannot be waited for.
+  bool one_by_one = false;
   bool operator<(const TopicSource& other) const {
     return component != other.component ? component < other.component : topic < other.topic;
   }
@@ -54,6 +56,12 @@ class TopicMap {
 
   /// The topic of what came from the broker on `broker_topic`.
   static std::string from_broker(std::string_view broker_topic);
+
+  /// Whether several events of the topic may go in one call: the sidecar writes them in parallel,
+  /// so only where order can be restored on arrival.
+  static bool in_bulk(const TopicAddress& address, BrokerKind kind) {
+    return address.market && (kind != BrokerKind::kJetStream || address.own_root);
+  }
 
   /// INVALID_ARGUMENT if the broker refuses such a topic: on JetStream one that is no NATS subject.
   static absl::Status check(const TopicAddress& address, BrokerKind kind);

@@ -65,7 +65,9 @@ TEST_CASE("a topic's component is that of its longest root, and dead letters hav
     REQUIRE(address.ok());
     CHECK(address->component == c.component);
     CHECK(address->topic == c.on_broker);
-    CHECK(address->in_bulk == c.bulk);
+    CHECK(TopicMap::in_bulk(*address, BrokerKind::kOther) == c.bulk);
+    CHECK(TopicMap::in_bulk(*address, BrokerKind::kJetStream) ==
+          (c.bulk && std::string_view(c.component) == "p-act"));
     CHECK(TopicMap::from_broker(address->topic) == c.topic);
   }
   CHECK(map.address("").status().code() == absl::StatusCode::kInvalidArgument);
@@ -89,6 +91,22 @@ TEST_CASE("on JetStream one subscription takes a root") {
   CHECK(refused.status().code() == absl::StatusCode::kUnimplemented);
   CHECK_THAT(std::string(message(refused.status())), Catch::Contains("component p "));
   CHECK(map.sources("two..dots", &info).status().code() == absl::StatusCode::kInvalidArgument);
+}
+
+TEST_CASE("JetStream hands out one event at a time, but for the market roots") {
+  const TopicMap map(config());
+  const auto jetstream = all_of("pubsub.jetstream");
+  const auto source = [&](const char* topic, const SidecarInfo& info) {
+    return map.sources(topic, &info)->value().at(0);
+  };
+  CHECK(source("sc.LIVE.orders", jetstream).one_by_one);
+  CHECK_FALSE(source("sc.LIVE.orders", jetstream).market);
+  CHECK_FALSE(source("act.x", jetstream).one_by_one);
+  CHECK(source("act.x", jetstream).market);
+  // No root of its own: on the component that takes the rest.
+  CHECK(source("hyp.bt1.x", jetstream).one_by_one);
+  CHECK(source("hyp.bt1.x", jetstream).market);
+  CHECK_FALSE(source("sc.LIVE.orders", all_of("pubsub.redis")).one_by_one);
 }
 
 TEST_CASE("where there are no wildcards each topic is subscribed by itself") {
