@@ -85,6 +85,12 @@ void Child::stop() {
   if (!eventually([this] { return !running(); }, kStopDeadline)) kill();
 }
 
+void Child::freeze() {
+  signal(SIGSTOP);
+  int status = 0;
+  if (pid_ > 0 && waitpid(pid_, &status, WUNTRACED) == pid_ && !WIFSTOPPED(status)) pid_ = -1;
+}
+
 void Child::kill() {
   if (pid_ < 0) return;
   signal(SIGKILL);

@@ -24,6 +24,8 @@ class Child {
   Child& operator=(const Child&) = delete;
 
   void signal(int number);
+  /// SIGSTOP, and waits until it has stopped: before that it goes on for a while.
+  void freeze();
   bool running();
   /// SIGTERM, and SIGKILL if it takes longer than some seconds.
   void stop();

@@ -225,7 +225,7 @@ TEST_CASE("operations that find no room fail at once, those that wait when their
   DaprConfig config;
   config.queue_writes = 10;
   config.call_timeout = milliseconds(500);
-  config.queue_wait = milliseconds(200);
+  config.queue_wait = seconds(2);  // longer than twelve saves take on a busy machine
   config.probe = milliseconds(100);
   config.save_calls = 1;
   config.save_max = 2;

@@ -104,7 +104,7 @@ void Daprd::kill() {
   if (child_) child_->kill();
 }
 void Daprd::freeze() {
-  if (child_) child_->signal(SIGSTOP);
+  if (child_) child_->freeze();
 }
 void Daprd::thaw() {
   if (child_) child_->signal(SIGCONT);
