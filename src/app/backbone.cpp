@@ -44,7 +44,7 @@ class BehindSidecar final : public Backbone {
     const auto deadline = steady_clock::now() + start_wait_;
     for (;;) {
       const auto left = std::chrono::ceil<milliseconds>(deadline - steady_clock::now());
-      const absl::Status status =
+      absl::Status status =
           sidecar_.wait_until_reachable(std::clamp(left, milliseconds(0), kSlice));
       if (status.ok()) return status;
       if (stop_asked && stop_asked()) return cancelled("asked to stop before the sidecar was up");
