@@ -35,6 +35,13 @@ def services(**ports):
                    for name, port in ports.items())
 
 
+def stopped(pid):
+    """Whether every thread is, which a signal does not wait for."""
+    states = [(task / "stat").read_text().rpartition(")")[2].split()[0]
+              for task in pathlib.Path(f"/proc/{pid}/task").iterdir()]
+    return set(states) == {"T"}
+
+
 class SplitTest(unittest.TestCase):
     def start(self, part):
         return self.stack.enter_context(part)
@@ -108,6 +115,7 @@ class SplitTest(unittest.TestCase):
         wait_for(lambda: gateway.rest("GET", "/v1/workers").status == 200, "an answer")
         workmanager.process.send_signal(signal.SIGSTOP)
         try:
+            wait_for(lambda: stopped(workmanager.process.pid), "stopped")
             answer = gateway.rest("GET", "/v1/workers")
         finally:
             workmanager.process.send_signal(signal.SIGCONT)
