@@ -63,6 +63,9 @@ Daprd::Daprd(Options options) : options_(std::move(options)) {
     std::ofstream file(directory_.path() / "components" / (component.name + ".yaml"));
     file << component.yaml();
   }
+  // Without it Redis loses events while a subscription is opened; it says why itself.
+  std::filesystem::copy_file(VIRTUFIN_SOURCE_DIR "/config/dapr/redis/resiliency.yaml",
+                             directory_.path() / "components" / "resiliency.yaml");
   if (options_.start) start();
 }
 

@@ -83,7 +83,8 @@ TEST_CASE("what is written is what protobuf writes") {
 TEST_CASE("what is not plain is left to protobuf, and nothing is written") {
   PublishRequest publish;
   publish.mutable_cloudevent()->set_id("1");
-  (*publish.mutable_cloudevent()->mutable_attributes())["time"].mutable_ce_timestamp()->set_seconds(1);
+  (*publish.mutable_cloudevent()->mutable_attributes())["time"].mutable_ce_timestamp()->set_seconds(
+      1);
   std::string json = "before";
   CHECK_FALSE(write_plain_json(publish, json));
   CHECK(json == "before");

@@ -47,7 +47,6 @@ class Levels {
   std::size_t size() const { return size_; }
   const LevelText* begin() const { return levels_.get(); }
   const LevelText* end() const { return levels_.get() + size_; }
-  operator std::span<const LevelText>() const { return {levels_.get(), size_}; }
 
   /// Room for `more` levels behind the last; commit() says how many were written there.
   LevelText* reserve(std::size_t more) {
