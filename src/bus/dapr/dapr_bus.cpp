@@ -363,7 +363,7 @@ void DaprBus::Impl::drain(const ListenerPtr& listener, absl::AnyInvocable<void()
       }
     }
   }
-  if (ended) {
+  if (ended || stopped.empty()) {  // others hear what comes from now on
     begin_drain(*listener, std::move(done));
     return;
   }
