@@ -4,6 +4,8 @@
 #include <csignal>
 #include <cstdio>
 #include <fstream>
+#include <iterator>
+#include <string_view>
 
 #include "conformance/support.h"
 
@@ -43,6 +45,32 @@ std::string Component::yaml() const {
   return text;
 }
 
+namespace {
+
+/// The policy of config/dapr/redis, without which Redis loses events, for the Redis components
+/// alone: it would hold up what NATS JetStream hands to another subscriber at once.
+std::string resiliency(const std::vector<Component>& components) {
+  std::ifstream file(VIRTUFIN_SOURCE_DIR "/config/dapr/redis/resiliency.yaml");
+  std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  const auto replace = [&text](std::string_view what, const std::string& by) {
+    const std::size_t at = text.find(what);
+    REQUIRE(at != std::string::npos);
+    text.replace(at, what.size(), by);
+  };
+  std::string targets = "targets:\n    components:\n";
+  bool any = false;
+  for (const Component& component : components) {
+    if (component.type != "pubsub.redis") continue;
+    targets += "      " + component.name + ":\n        inbound: {retry: handOver}\n";
+    any = true;
+  }
+  replace("DefaultPubsubComponentInboundRetryPolicy", "handOver");
+  if (any) replace("targets: {}", targets);
+  return text;
+}
+
+}  // namespace
+
 RedisServer::RedisServer() { restart(); }
 
 void RedisServer::restart() {
@@ -63,9 +91,8 @@ Daprd::Daprd(Options options) : options_(std::move(options)) {
     std::ofstream file(directory_.path() / "components" / (component.name + ".yaml"));
     file << component.yaml();
   }
-  // Without it Redis loses events while a subscription is opened; it says why itself.
-  std::filesystem::copy_file(VIRTUFIN_SOURCE_DIR "/config/dapr/redis/resiliency.yaml",
-                             directory_.path() / "components" / "resiliency.yaml");
+  std::ofstream(directory_.path() / "components" / "resiliency.yaml")
+      << resiliency(options_.components);
   if (options_.start) start();
 }
 
