@@ -1,8 +1,11 @@
 #include "bus/dapr/dapr_bus.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <atomic>
 #include <catch2/catch.hpp>
+#include <fstream>
 #include <optional>
 #include <set>
 #include <sstream>
@@ -209,6 +212,34 @@ TEST_CASE(
   CHECK(took >= milliseconds(490));
   CHECK(took < seconds(5));
   CHECK(world.metric("virtufin_dapr_publish_queued_events") == 0);
+}
+
+TEST_CASE("no sidecar: what waits for it is bounded in bytes, and so is the process") {
+  constexpr int kEvents = 20'000;
+  constexpr long kMiB = 1 << 20;
+  World world(/*start=*/false);
+  const auto resident_mib = [] {
+    long size = 0, resident = 0;
+    std::ifstream("/proc/self/statm") >> size >> resident;
+    return resident * sysconf(_SC_PAGESIZE) / kMiB;
+  };
+  const long before = resident_mib();
+  EventSpec large;
+  large.data = '"' + std::string(64 << 10, 'x') + '"';  // 1.3 GB in all
+  std::atomic<int> refused = 0;
+  const auto topic = world.bus->topic("sc.LIVE.orders");
+  for (int i = 0; i < kEvents; ++i) {
+    large.id = std::to_string(i);
+    world.bus->publish(topic, make(large), [&](const absl::Status& status) {
+      if (status.code() == absl::StatusCode::kUnavailable) ++refused;
+    });
+  }
+  // 64 MiB wait (queue_publish_bytes); a sanitizer keeps some 256 MiB of what was freed.
+  CHECK(refused >= kEvents - 1024);
+  CHECK(resident_mib() - before < 500);
+  world.bus.reset();
+  world.sidecar->close();  // the call that is out
+  CHECK(refused == kEvents);
 }
 
 TEST_CASE(
